@@ -1,0 +1,104 @@
+"""What control and a worker say to each other, over one Unix stream socket a worker.
+
+A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, an object with
+`type`. Control speaks first (`policy`); a worker that cannot read a frame exits, and a
+worker whose socket ends lets go of everything and exits (no orphans).
+
+Control to worker
+    policy    {generation: int, config: plain config, slots: {"route/mirror": int}, killed: bool, instance: hex}
+    kill      {id: int}        stop mirroring now; acknowledged after the last shadow socket is closed
+    resume    {id: int}
+    drain     {seconds: float} close listeners, finish what is in flight, report, exit 0
+    rotate    {}               read TLS files again
+
+Worker to control
+    ready     {pid: int}                         the socket is read; sent once
+    applied   {generation: int}
+    refused   {generation: int, problem: str}    the policy could not be applied; the old one stays
+    done      {id: int}                          kill or resume was carried out
+    tally     see Tally below; every REPORT_S seconds, and before exit
+    stalled   {seconds: float}                   the event loop was held up this long
+
+Tally (counts are deltas since the last tally of this worker; gauges are marked =)
+    routes    {route: {responses: {outcome: n}, first: {bucket: n}, last: {bucket: n}, received: bytes, sent: bytes}}
+    mirrors   {"route/mirror": {eligible: n, pending: =n, fates: {fate: n}, matrix: {"live,shadow": n},
+               bodies: {equal: n, different: n, unknown: n}, live_first, live_last, shadow_first, shadow_last,
+               holdout_last: {bucket: n}, range: =0..1, breaker: ="closed"|"open"|"half-open", in_flight: =n, held: =bytes}}
+    refusals  {code: n}        local answers to clients by reason (bad requests, no route, limits)
+    fleets    {fleet: {endpoint: {outstanding: =n, idle: =n, open: =n, connects: n, failures: {outcome: n}, is_ejected: =bool}}}
+    clients   {accepted: n, open: =n, requests: n, turned_away: n}
+    process   {cpu_seconds: =s, rss_bytes: =n, lag_ns: {bucket: n}, errors: n}
+    access    [record, ...]    sampled access log lines; access_dropped: n
+
+Outcomes, buckets and fates are written as strings (`outcome.name_of`, decimal bucket, `outcome.FATES`).
+Buckets are `logbuckets` buckets of nanoseconds.
+
+Shared words: control gives each worker a memory file of WORDS unsigned 64-bit words. Word 0 is
+the kill switch (non-zero: no mirroring), read before every copy, so that it holds even while the
+worker's socket has not been read. Word `slots["route/mirror"]` counts that mirror's eligible
+requests; it outlives the worker, so control knows exactly what a killed worker had not reported.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, Final
+
+Message = dict[str, Any]
+
+REPORT_S: Final = 0.25
+"""Seconds between tallies: what a killed worker can lose of its counts' detail."""
+
+FRAME_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of one frame: a config of a hundred thousand routes fits; a runaway does not."""
+
+WORDS: Final = 4096
+"""Shared words a worker: the kill switch and up to 4095 mirrors."""
+
+KILL_WORD: Final = 0
+
+_LENGTH = struct.Struct(">I")
+
+
+def encode(message: Message) -> bytes:
+    """One frame.
+
+    Raises:
+        ValueError: the frame would be over FRAME_LIMIT.
+    """
+    body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > FRAME_LIMIT:
+        raise ValueError(f"frame of {len(body)} bytes, limit {FRAME_LIMIT}")
+    return _LENGTH.pack(len(body)) + body
+
+
+class Decoder:
+    """Frames out of a byte stream; keeps at most one incomplete frame."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, received: bytes) -> list[Message]:
+        """The messages that `received` completes, in order.
+
+        Raises:
+            ValueError: a frame is over FRAME_LIMIT or is not a JSON object with a `type`.
+        """
+        self._buffer += received
+        messages: list[Message] = []
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            if length > FRAME_LIMIT:
+                raise ValueError(f"frame of {length} bytes, limit {FRAME_LIMIT}")
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            message = json.loads(bytes(self._buffer[_LENGTH.size : end]))
+            del self._buffer[:end]
+            if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+                raise ValueError("a frame must be a JSON object with a type")
+            messages.append(message)
+        return messages

@@ -1,0 +1,112 @@
+"""How a leg ended, and how a mirrored unit of work is accounted for.
+
+An **outcome** is one small integer: an HTTP status (100 to 599) when the leg ended with
+a whole answer, else one of the failures below. A **fate** is the one counter in which a
+request that a mirror could copy ends; for every mirror and at every moment
+
+    eligible == sum(fates) + pending
+
+where `pending` counts requests whose fate is not yet known (promise P2).
+"""
+
+from __future__ import annotations
+
+REFUSED = 1
+UNREACHABLE = 2
+CONNECT_TIMEOUT = 3
+TIMEOUT = 4
+RESET = 5
+TRUNCATED = 6
+MALFORMED = 7
+OVERFLOW = 8
+CLIENT_GONE = 9
+TLS = 10
+DROPPED = 11
+
+FAILURES: dict[int, str] = {
+    REFUSED: "refused",  # the endpoint refused the connection
+    UNREACHABLE: "unreachable",  # the name does not resolve, or no route to the host
+    CONNECT_TIMEOUT: "connect_timeout",
+    TIMEOUT: "timeout",  # no answer, or no progress, within the fleet's limits
+    RESET: "reset",  # the connection ended before an answer's head was complete
+    TRUNCATED: "truncated",  # the connection ended inside an answer
+    MALFORMED: "malformed",  # what came is not unambiguous HTTP/1
+    OVERFLOW: "overflow",  # no connection was free and the queue was full
+    CLIENT_GONE: "client_gone",  # the client left first (live leg only)
+    TLS: "tls",  # the handshake failed
+    DROPPED: "dropped",  # we gave the leg up ourselves
+}
+
+
+def name_of(outcome: int) -> str:
+    """`"200"` for statuses, `"refused"` and the like for failures."""
+    return str(outcome) if outcome >= 100 else FAILURES[outcome]
+
+
+# Fates. The first group is decided before a byte goes to the shadow, the second after.
+NOT_SAMPLED = 0
+HOLDOUT = 1
+METHOD = 2
+TOO_LARGE = 3
+MARKED = 4
+UPGRADE = 5
+KILLED = 6
+SHED_IN_FLIGHT = 7
+SHED_RANGE = 8
+SHED_BREAKER = 9
+SHED_NO_ENDPOINT = 10
+SHED_MEMORY = 11
+SHED_LAG = 12
+PAIRED = 13
+FAILED_REFUSED = 14
+FAILED_UNREACHABLE = 15
+FAILED_CONNECT_TIMEOUT = 16
+FAILED_TIMEOUT = 17
+FAILED_RESET = 18
+FAILED_TRUNCATED = 19
+FAILED_MALFORMED = 20
+FAILED_TLS = 21
+CLIENT_LEFT = 22
+LIVE_UNFINISHED = 23
+
+FATES: tuple[str, ...] = (
+    "not_sampled",  # outside the sampled range
+    "holdout",  # sampled, and left unmirrored on purpose
+    "method",  # not one of the mirror's methods
+    "too_large",  # body over body_limit (known at once, or found while streaming)
+    "marked",  # already a copy
+    "upgrade",  # WebSocket and other upgrades go to live only
+    "killed",  # the kill switch was on, or was pulled while the copy was under way
+    "shed_in_flight",  # too many copies under way
+    "shed_range",  # overload shrank the sampled range: whole units are left out
+    "shed_breaker",  # the breaker is open
+    "shed_no_endpoint",  # no connection could be had at once
+    "shed_memory",  # the worker's tee memory is used up
+    "shed_lag",  # this copy's body budget is used up: the shadow reads too slowly
+    "paired",  # both legs ended and are compared
+    "failed_refused",  # from here: the shadow leg failed, which is compared too
+    "failed_unreachable",
+    "failed_connect_timeout",
+    "failed_timeout",
+    "failed_reset",
+    "failed_truncated",
+    "failed_malformed",
+    "failed_tls",
+    "client_gone",  # the client left before the live answer was complete
+    "live_unfinished",  # live was still answering at the pair's deadline
+)
+
+LOST = "lost"
+"""A fate that only the control process assigns: what a killed worker had not reported."""
+
+FATE_OF_FAILURE: dict[int, int] = {
+    REFUSED: FAILED_REFUSED,
+    UNREACHABLE: FAILED_UNREACHABLE,
+    CONNECT_TIMEOUT: FAILED_CONNECT_TIMEOUT,
+    TIMEOUT: FAILED_TIMEOUT,
+    RESET: FAILED_RESET,
+    TRUNCATED: FAILED_TRUNCATED,
+    MALFORMED: FAILED_MALFORMED,
+    OVERFLOW: SHED_NO_ENDPOINT,
+    TLS: FAILED_TLS,
+}

@@ -1,0 +1,104 @@
+"""Every error that shadowproxy raises on purpose.
+
+::
+
+    ShadowproxyError
+    ├── ConfigError            a config file that cannot be used; carries every Problem found
+    ├── MessageError           bytes that are not unambiguous HTTP/1
+    │   ├── BadRequest         from a client; answered with its status and closed
+    │   └── BadResponse        from an upstream; the live leg becomes 502, a mirrored leg `malformed`
+    ├── ControlError           the control process cannot do what was asked
+    │   ├── AdminUnreachable   no admin API answers at the address that was given or found
+    │   └── AdminRefused       the admin API answered, and said no; carries its status and problem
+    └── StateError             the state store cannot be read or written
+
+A failure of a mirrored leg is never an exception: it is an outcome (`dataplane.outcome`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ShadowproxyError(Exception):
+    """Root of the tree above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a config, at one place.
+
+    `line` and `column` count from 1; 0 means that the place is not in a file.
+    `path` is the dotted place in the config (`routes[0].mirror[1].percent`).
+    """
+
+    path: str
+    message: str
+    line: int = 0
+    column: int = 0
+    file: str = ""
+    suggestion: str = ""
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.line else (f"{self.file}: " if self.file else "")
+        hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
+        return f"{place}{self.path}: {self.message}{hint}"
+
+
+class ConfigError(ShadowproxyError):
+    """A config that cannot be used. `problems` has all of them, in file order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class MessageError(ShadowproxyError):
+    """Bytes that are not unambiguous HTTP/1.
+
+    `status` is what the client is told; `code` is the stable, low-cardinality
+    reason that the counter carries; the text says what was read and what was allowed.
+    """
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+class BadRequest(MessageError):
+    """A client's bytes that are refused: `status` is 4xx or 5xx and the connection closes."""
+
+
+class BadResponse(MessageError):
+    """An upstream's bytes that are refused: the client is told 502 and the connection is discarded."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(502, code, detail)
+
+
+class ControlError(ShadowproxyError):
+    """The control process cannot do what was asked of it."""
+
+
+class AdminUnreachable(ControlError):
+    """No admin API answers at the address that was given or found."""
+
+
+class AdminRefused(ControlError):
+    """The admin API answered and said no.
+
+    `status` is the HTTP status; `title` and `detail` are those of its problem document.
+    """
+
+    def __init__(self, status: int, title: str, detail: str = "") -> None:
+        super().__init__(f"{status} {title}" + (f": {detail}" if detail else ""))
+        self.status = status
+        self.title = title
+        self.detail = detail
+
+
+class StateError(ShadowproxyError):
+    """The state store cannot be read or written."""
