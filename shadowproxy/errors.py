@@ -43,7 +43,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}: " if self.line else (f"{self.file}: " if self.file else "")
         hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
-        return f"{place}{self.path}: {self.message}{hint}"
+        kind = "warning: " if self.is_warning else ""
+        return f"{place}{self.path}: {kind}{self.message}{hint}"
 
 
 class ConfigError(ShadowproxyError):

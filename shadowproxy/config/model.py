@@ -29,8 +29,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 def doc(text: str, **extra: Any) -> dict[str, Any]:
     """Field metadata: one sentence for people, plus limits for the loader.
 
-    Known extras: `minimum`, `maximum` (inclusive numbers), `nonempty` (strings and lists),
-    `pattern` (a regular expression that the whole string must match).
+    What the limits are is listed at the top of `config.shape`.
     """
     return {"doc": text, **extra}
 
@@ -68,21 +67,24 @@ class TestWrites(StrEnum):
 class ListenerTLS:
     """TLS towards clients. Files are read again at every reload."""
 
-    cert: str = field(metadata=doc("PEM file with the certificate chain, leaf first.", nonempty=True))
-    key: str = field(metadata=doc("PEM file with the private key.", nonempty=True))
-    client_ca: str = field(default="", metadata=doc("PEM bundle; when given, clients must present a certificate it signed."))
+    cert: str = field(metadata=doc("PEM file with the certificate chain, leaf first.", nonempty=True, format="file"))
+    key: str = field(metadata=doc("PEM file with the private key.", nonempty=True, format="file"))
+    client_ca: str = field(default="", metadata=doc("PEM bundle; when given, clients must present a certificate it signed.", format="file"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """An address where clients connect. A bare string in the file is its address."""
 
-    address: str = field(metadata=doc("host:port to listen on; [::1]:8080 for IPv6.", nonempty=True))
+    address: str = field(metadata=doc("host:port to listen on; [::1]:8080 for IPv6.", nonempty=True, format="address"))
     name: str = field(default="", metadata=doc("Name that routes match on; default is the address.", pattern=r"[A-Za-z0-9_.:\[\]-]*"))
     tls: ListenerTLS | None = field(default=None, metadata=doc("Serve HTTPS with these files."))
     trusted_proxies: tuple[str, ...] = field(
         default=(),
-        metadata=doc("CIDR ranges whose X-Forwarded-*, Forwarded and mirror marks are believed; a private address alone earns no trust."),
+        metadata=doc(
+            "CIDR ranges whose X-Forwarded-*, Forwarded and mirror marks are believed; a private address alone earns no trust.",
+            format="cidr",
+        ),
     )
 
 
@@ -90,10 +92,14 @@ class Listener:
 class Admin:
     """The admin API, metrics and page."""
 
-    address: str = field(default="127.0.0.1:9901", metadata=doc("host:port; loopback unless a token file is named.", nonempty=True))
+    address: str = field(
+        default="127.0.0.1:9901", metadata=doc("host:port; loopback unless a token file is named.", nonempty=True, format="address")
+    )
     token_file: str = field(
         default="",
-        metadata=doc("File with the bearer token (at least 22 characters). Default: generated, mode 0600, beside the state."),
+        metadata=doc(
+            "File with the bearer token (at least 22 characters). Default: generated, mode 0600, beside the state.", format="file"
+        ),
     )
 
 
@@ -102,16 +108,30 @@ class Limits:
     """What a client may ask of one worker. Each limit exists because a peer without it fell over."""
 
     head: Size = field(default=Size(65536), metadata=doc("Bytes of one request head; over it 431.", minimum=1024, maximum=1048576))
-    request_line: Size = field(default=Size(16384), metadata=doc("Bytes of a request line; over it 414. RFC 9112 section 3 asks for 8000.", minimum=1024))
+    request_line: Size = field(
+        default=Size(16384), metadata=doc("Bytes of a request line; over it 414. RFC 9112 section 3 asks for 8000.", minimum=1024)
+    )
     header_count: int = field(default=200, metadata=doc("Header lines of one request; over it 431.", minimum=8, maximum=10000))
     body: Size = field(default=Size(0), metadata=doc("Bytes of one request body; over it 413. 0 means no limit: bodies stream.", minimum=0))
-    connections: int = field(default=20000, metadata=doc("Client connections of one worker; beyond it new ones are closed at once.", minimum=1))
-    header_timeout: Seconds = field(default=Seconds(10.0), metadata=doc("From the first byte of a head (or the TLS handshake) to its last; then 408.", minimum=0.05))
+    connections: int = field(
+        default=20000, metadata=doc("Client connections of one worker; beyond it new ones are closed at once.", minimum=1)
+    )
+    header_timeout: Seconds = field(
+        default=Seconds(10.0), metadata=doc("From the first byte of a head (or the TLS handshake) to its last; then 408.", minimum=0.05)
+    )
     body_timeout: Seconds = field(default=Seconds(30.0), metadata=doc("Longest silence inside a request body; then 408.", minimum=0.05))
-    idle_timeout: Seconds = field(default=Seconds(75.0), metadata=doc("Longest wait for the next request of a kept-alive connection.", minimum=0.05))
-    write_timeout: Seconds = field(default=Seconds(60.0), metadata=doc("Longest time a client may read nothing of an answer that waits for it.", minimum=0.05))
-    drain_timeout: Seconds = field(default=Seconds(30.0), metadata=doc("How long requests in flight may take after a stop was asked for.", minimum=0.0))
-    tee_memory: Size = field(default=Size(67108864), metadata=doc("Bytes of mirrored bodies that one worker may hold for slow shadows.", minimum=0))
+    idle_timeout: Seconds = field(
+        default=Seconds(75.0), metadata=doc("Longest wait for the next request of a kept-alive connection.", minimum=0.05)
+    )
+    write_timeout: Seconds = field(
+        default=Seconds(60.0), metadata=doc("Longest time a client may read nothing of an answer that waits for it.", minimum=0.05)
+    )
+    drain_timeout: Seconds = field(
+        default=Seconds(30.0), metadata=doc("How long requests in flight may take after a stop was asked for.", minimum=0.0)
+    )
+    tee_memory: Size = field(
+        default=Size(67108864), metadata=doc("Bytes of mirrored bodies that one worker may hold for slow shadows.", minimum=0)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,18 +139,22 @@ class UpstreamTLS:
     """TLS towards https endpoints."""
 
     verify: bool = field(default=True, metadata=doc("Check the certificate and the name. Turning it off is for tests."))
-    ca: str = field(default="", metadata=doc("PEM bundle of roots; default is the system's."))
-    cert: str = field(default="", metadata=doc("PEM client certificate chain."))
-    key: str = field(default="", metadata=doc("PEM key of the client certificate."))
-    server_name: str = field(default="", metadata=doc("Name to send (SNI) and to verify; default is the endpoint's host."))
+    ca: str = field(default="", metadata=doc("PEM bundle of roots; default is the system's.", format="file"))
+    cert: str = field(default="", metadata=doc("PEM client certificate chain.", format="file"))
+    key: str = field(default="", metadata=doc("PEM key of the client certificate.", format="file"))
+    server_name: str = field(default="", metadata=doc("Name to send (SNI) and to verify; default is the endpoint's host.", format="host"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ejection:
     """Passive health: an endpoint that keeps failing is left out for a while."""
 
-    failures: int = field(default=5, metadata=doc("Consecutive connect failures, resets or timeouts that eject an endpoint; 0 never ejects.", minimum=0))
-    period: Seconds = field(default=Seconds(10.0), metadata=doc("How long it stays out; doubles each time, up to ten periods.", minimum=0.05))
+    failures: int = field(
+        default=5, metadata=doc("Consecutive connect failures, resets or timeouts that eject an endpoint; 0 never ejects.", minimum=0)
+    )
+    period: Seconds = field(
+        default=Seconds(10.0), metadata=doc("How long it stays out; doubles each time, up to ten periods.", minimum=0.05)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,19 +166,25 @@ class HealthCheck:
     timeout: Seconds = field(default=Seconds(2.0), metadata=doc("When a check counts as failed.", minimum=0.05))
     unhealthy: int = field(default=3, metadata=doc("Failed checks in a row that take an endpoint out.", minimum=1))
     healthy: int = field(default=2, metadata=doc("Passed checks in a row that bring it back.", minimum=1))
-    status: tuple[int, ...] = field(default=(200, 204), metadata=doc("Status codes that pass."))
+    status: tuple[int, ...] = field(default=(200, 204), metadata=doc("Status codes that pass.", nonempty=True, minimum=100, maximum=599))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """A named set of endpoints that answer alike."""
 
-    name: str
-    endpoints: tuple[str, ...] = field(metadata=doc("URLs of scheme http or https with a host and optionally a port; no path.", nonempty=True))
+    name: str = field(metadata=doc("The key of the fleet in the file."))
+    endpoints: tuple[str, ...] = field(
+        metadata=doc("URLs of scheme http or https with a host and optionally a port; no path.", nonempty=True, format="endpoint"),
+    )
     balance: Balance = field(default=Balance.LEAST_OUTSTANDING, metadata=doc("How an endpoint is chosen."))
-    timeout: Seconds = field(default=Seconds(0.0), metadata=doc("From dispatch to the last byte of the answer; 0 means none (streams).", minimum=0.0))
+    timeout: Seconds = field(
+        default=Seconds(0.0), metadata=doc("From dispatch to the last byte of the answer; 0 means none (streams).", minimum=0.0)
+    )
     connect_timeout: Seconds = field(default=Seconds(3.0), metadata=doc("To a usable connection, TLS included; then 504.", minimum=0.05))
-    header_timeout: Seconds = field(default=Seconds(60.0), metadata=doc("From the last request byte to the answer's head; then 504.", minimum=0.05))
+    header_timeout: Seconds = field(
+        default=Seconds(60.0), metadata=doc("From the last request byte to the answer's head; then 504.", minimum=0.05)
+    )
     idle_timeout: Seconds = field(default=Seconds(60.0), metadata=doc("Longest silence inside an answer's body.", minimum=0.05))
     keepalive: Seconds = field(default=Seconds(55.0), metadata=doc("How long an unused connection is kept.", minimum=0.0))
     max_connections: int = field(default=512, metadata=doc("Connections per endpoint and worker.", minimum=1))
@@ -170,20 +200,39 @@ class Match:
     """Which requests a route takes: all that is given must hold. At most one of path, exact, regex."""
 
     listener: str = field(default="", metadata=doc("Name of a listener."))
-    host: str = field(default="", metadata=doc("Host without port, any letter case; `*.example.com` takes every subdomain."))
-    path: str = field(default="", metadata=doc("Prefix by whole segments: /orders takes /orders and /orders/7, not /orders2.", pattern=r"(/[\x21-\x7e]*)?"))
-    exact: str = field(default="", metadata=doc("The whole path, byte for byte, without the query.", pattern=r"(/[\x21-\x7e]*)?"))
-    regex: str = field(default="", metadata=doc("Regular expression that the whole path must match."))
-    methods: tuple[str, ...] = field(default=(), metadata=doc("Methods; none given means all."))
-    headers: dict[str, str] = field(default_factory=dict, metadata=doc("Header name to value that one of its lines must equal; `*` asks only for presence."))
+    host: str = field(
+        default="", metadata=doc("Host without port, any letter case; `*.example.com` takes every subdomain.", format="host-pattern")
+    )
+    path: str = field(
+        default="",
+        metadata=doc(
+            "Prefix by whole segments: /orders takes /orders and /orders/7, not /orders2.", pattern=r"(/[\x21-\x7e]*)?", format="path"
+        ),
+    )
+    exact: str = field(
+        default="", metadata=doc("The whole path, byte for byte, without the query.", pattern=r"(/[\x21-\x7e]*)?", format="path")
+    )
+    regex: str = field(default="", metadata=doc("Regular expression that the whole path must match.", format="regex"))
+    methods: tuple[str, ...] = field(default=(), metadata=doc("Methods; none given means all.", format="method"))
+    headers: dict[str, str] = field(
+        default_factory=dict,
+        metadata=doc(
+            "Header name to value that one of its lines must equal; `*` asks only for presence.",
+            key_format="header-name",
+            format="header-value",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyHeaders:
     """Header changes on the mirrored copy only."""
 
-    set: dict[str, str] = field(default_factory=dict, metadata=doc("Fields to set, in place of any that the client sent."))
-    remove: tuple[str, ...] = field(default=(), metadata=doc("Fields to leave out."))
+    set: dict[str, str] = field(
+        default_factory=dict,
+        metadata=doc("Fields to set, in place of any that the client sent.", key_format="header-name", format="header-value"),
+    )
+    remove: tuple[str, ...] = field(default=(), metadata=doc("Fields to leave out.", format="header-name"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +240,9 @@ class Breaker:
     """When a mirror stops trying for a while."""
 
     failures: int = field(default=5, metadata=doc("Failures in a row that open the breaker; 0 never opens it.", minimum=0))
-    period: Seconds = field(default=Seconds(1.0), metadata=doc("First pause; doubles to 30 s while probes fail. One probe at a time.", minimum=0.05))
+    period: Seconds = field(
+        default=Seconds(1.0), metadata=doc("First pause; doubles to 30 s while probes fail. One probe at a time.", minimum=0.05)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +250,14 @@ class Mirror:
     """A copy of a route's requests to a shadow fleet, whose answers are discarded."""
 
     to: str = field(metadata=doc("The shadow fleet.", nonempty=True))
-    name: str = field(default="", metadata=doc("Name in metrics and reports; default is the fleet's.", pattern=r"[A-Za-z0-9_.-]*"))
-    percent: Percent = field(default=Percent(100.0), metadata=doc("Share of the eligible units that is sampled, to 0.001.", minimum=0.0, maximum=100.0))
+    name: str = field(default="", metadata=doc("Name in metrics and reports; default is the fleet's.", pattern=r"[A-Za-z0-9_.-]{0,64}"))
+    percent: Percent = field(
+        default=Percent(100.0),
+        metadata=doc("Share of the eligible units that is sampled, to 0.001.", omitted="percent not given: 100 % is mirrored"),
+    )
     holdout: Percent = field(
         default=Percent(0.0),
-        metadata=doc("Share of the sampled units that is left unmirrored after all, to measure what mirroring costs live.", minimum=0.0, maximum=100.0),
+        metadata=doc("Share of the sampled units that is left unmirrored after all, to measure what mirroring costs live."),
     )
     key: str = field(
         default="",
@@ -212,18 +266,33 @@ class Mirror:
             pattern=r"(header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|cookie:[A-Za-z0-9!#$%&'*+.^_`|~-]+|client|segment:[1-9][0-9]?|trace)?",
         ),
     )
-    salt: str = field(default="", metadata=doc("Salt of the hash space; default is the route's name, so that mirrors of a route sample the same units first."))
-    methods: tuple[str, ...] = field(default=SAFE_METHODS, metadata=doc("Methods to mirror.", nonempty=True))
+    salt: str = field(
+        default="",
+        metadata=doc(
+            "Salt of the hash space, up to 64 bytes; default is the route's name, so that mirrors of a route sample the same units first.",
+            max_bytes=64,
+        ),
+    )
+    methods: tuple[str, ...] = field(default=SAFE_METHODS, metadata=doc("Methods to mirror.", nonempty=True, format="method"))
     body_limit: Size = field(default=Size(1048576), metadata=doc("Requests with a larger body are not mirrored.", minimum=0))
-    body_budget: Size = field(default=Size(262144), metadata=doc("Bytes of one copy that may wait for a slow shadow before the copy is abandoned.", minimum=0))
+    body_budget: Size = field(
+        default=Size(262144), metadata=doc("Bytes of one copy that may wait for a slow shadow before the copy is abandoned.", minimum=0)
+    )
     timeout: Seconds = field(default=Seconds(5.0), metadata=doc("From dispatch to the shadow's last byte, in all.", minimum=0.01))
-    pair_timeout: Seconds = field(default=Seconds(30.0), metadata=doc("How long a pair may hold up the pairs behind it before it is excluded.", minimum=0.1))
+    pair_timeout: Seconds = field(
+        default=Seconds(30.0), metadata=doc("How long a pair may hold up the pairs behind it before it is excluded.", minimum=0.1)
+    )
     in_flight: int = field(default=256, metadata=doc("Copies under way per worker; beyond it new ones are shed.", minimum=1))
-    credentials: Credentials = field(default=Credentials.REMOVE, metadata=doc("What happens to Authorization, Cookie and Proxy-Authorization."))
+    credentials: Credentials = field(
+        default=Credentials.REMOVE, metadata=doc("What happens to Authorization, Cookie and Proxy-Authorization.")
+    )
     headers: CopyHeaders = field(default_factory=CopyHeaders, metadata=doc("Header changes on the copy."))
     host: str = field(
         default="preserve",
-        metadata=doc("Host of the copy: preserve, literal:NAME or suffix:TEXT (put behind the name, before the port).", pattern=r"preserve|(literal|suffix):[A-Za-z0-9._:\[\]-]+"),
+        metadata=doc(
+            "Host of the copy: preserve, literal:NAME or suffix:TEXT (put behind the name, before the port).",
+            pattern=r"preserve|(literal|suffix):[A-Za-z0-9._:\[\]-]+",
+        ),
     )
     breaker: Breaker = field(default_factory=Breaker, metadata=doc("When the mirror pauses."))
 
@@ -240,7 +309,7 @@ class Route:
     """A match and what is done with what it takes."""
 
     live: str = field(metadata=doc("The fleet that answers.", nonempty=True))
-    name: str = field(default="", metadata=doc("Name in metrics and reports; default is route-N.", pattern=r"[A-Za-z0-9_.-]*"))
+    name: str = field(default="", metadata=doc("Name in metrics and reports; default is route-N.", pattern=r"[A-Za-z0-9_.-]{0,64}"))
     match: Match = field(default_factory=Match, metadata=doc("Which requests; everything by default."))
     mirror: tuple[Mirror, ...] = field(default=(), metadata=doc("Copies to shadow fleets."))
     test_traffic: TestTraffic = field(default_factory=TestTraffic, metadata=doc("Requests tagged X-Test-Traffic."))
@@ -251,19 +320,26 @@ class AccessLog:
     """One JSON line a request, sampled; lines are dropped rather than waited for."""
 
     path: str = field(default="", metadata=doc("File to append to, or `stdout`; empty writes none."))
-    sample: float = field(default=1.0, metadata=doc("Share of requests from 0 to 1; failed ones are always logged.", minimum=0.0, maximum=1.0))
+    sample: float = field(
+        default=1.0, metadata=doc("Share of requests from 0 to 1; failed ones are always logged.", minimum=0.0, maximum=1.0)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A whole configuration, accepted."""
 
-    listen: tuple[Listener, ...] = field(metadata=doc("Where clients connect.", nonempty=True))
-    fleets: dict[str, Fleet] = field(metadata=doc("Named sets of endpoints.", nonempty=True))
+    listen: tuple[Listener, ...] = field(metadata=doc("Where clients connect.", nonempty=True, shorthand="address"))
+    fleets: dict[str, Fleet] = field(metadata=doc("Named sets of endpoints.", nonempty=True, key_pattern=r"[A-Za-z0-9_.-]{1,64}"))
     routes: tuple[Route, ...] = field(metadata=doc("First match wins.", nonempty=True))
     admin: Admin = field(default_factory=Admin, metadata=doc("Admin API, metrics and page."))
-    workers: int = field(default=1, metadata=doc("Worker processes; `auto` is one per CPU this process may use.", minimum=1, maximum=256))
-    state: str = field(default="sqlite:///shadowproxy.db", metadata=doc("Where durable state lives.", nonempty=True))
+    workers: int = field(
+        default=1, metadata=doc("Worker processes; `auto` is one per CPU this process may use.", minimum=1, maximum=256, keyword="auto")
+    )
+    state: str = field(
+        default="sqlite:///shadowproxy.db",
+        metadata=doc("Where durable state lives: sqlite:///PATH or redis://HOST:PORT/DATABASE.", nonempty=True, format="state"),
+    )
     limits: Limits = field(default_factory=Limits, metadata=doc("Limits on clients."))
     forwarded: Forwarded = field(default=Forwarded.X_FORWARDED, metadata=doc("Which forwarding headers are written."))
     access_log: AccessLog = field(default_factory=AccessLog, metadata=doc("Structured access log."))
