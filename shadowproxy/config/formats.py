@@ -83,10 +83,12 @@ def check_regex(text: str) -> None:
     """Accept what the re module compiles."""
     if len(text) > REGEX_LIMIT:
         raise Unfit(f"the regular expression has {len(text)} characters, limit {REGEX_LIMIT}")
+    if not text.isascii():
+        raise Unfit("paths are matched as sent, so a regular expression is ASCII: write %C3%A9, not é")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            re.compile(text)
+            re.compile(text.encode())
     except (re.error, RecursionError, OverflowError, Warning) as error:
         raise Unfit(f"not a regular expression: {error}") from None
 

@@ -25,6 +25,9 @@ Percent = NewType("Percent", float)
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """What a mirror copies unless told otherwise: methods without side effects (RFC 9110 9.2.1)."""
 
+_NAME = "a name of up to 64 of A-Z a-z 0-9 _ . -"
+_PATH = "a path: / and visible ASCII characters"
+
 
 def doc(text: str, **extra: Any) -> dict[str, Any]:
     """Field metadata: one sentence for people, plus limits for the loader.
@@ -77,7 +80,14 @@ class Listener:
     """An address where clients connect. A bare string in the file is its address."""
 
     address: str = field(metadata=doc("host:port to listen on; [::1]:8080 for IPv6.", nonempty=True, format="address"))
-    name: str = field(default="", metadata=doc("Name that routes match on; default is the address.", pattern=r"[A-Za-z0-9_.:\[\]-]*"))
+    name: str = field(
+        default="",
+        metadata=doc(
+            "Name that routes match on; default is the address.",
+            pattern=r"[A-Za-z0-9_.:\[\]-]{0,300}",
+            form="a name of A-Z a-z 0-9 _ . : [ ] -",
+        ),
+    )
     tls: ListenerTLS | None = field(default=None, metadata=doc("Serve HTTPS with these files."))
     trusted_proxies: tuple[str, ...] = field(
         default=(),
@@ -161,7 +171,7 @@ class Ejection:
 class HealthCheck:
     """Active health: a GET per endpoint and interval, from each worker."""
 
-    path: str = field(default="/", metadata=doc("Path to ask for.", pattern=r"/[\x21-\x7e]*"))
+    path: str = field(default="/", metadata=doc("Path to ask for.", pattern=r"/[\x21-\x7e]*", form=_PATH))
     interval: Seconds = field(default=Seconds(5.0), metadata=doc("Pause between checks.", minimum=0.05))
     timeout: Seconds = field(default=Seconds(2.0), metadata=doc("When a check counts as failed.", minimum=0.05))
     unhealthy: int = field(default=3, metadata=doc("Failed checks in a row that take an endpoint out.", minimum=1))
@@ -206,11 +216,15 @@ class Match:
     path: str = field(
         default="",
         metadata=doc(
-            "Prefix by whole segments: /orders takes /orders and /orders/7, not /orders2.", pattern=r"(/[\x21-\x7e]*)?", format="path"
+            "Prefix by whole segments: /orders takes /orders and /orders/7, not /orders2.",
+            pattern=r"(/[\x21-\x7e]*)?",
+            form=_PATH,
+            format="path",
         ),
     )
     exact: str = field(
-        default="", metadata=doc("The whole path, byte for byte, without the query.", pattern=r"(/[\x21-\x7e]*)?", format="path")
+        default="",
+        metadata=doc("The whole path, byte for byte, without the query.", pattern=r"(/[\x21-\x7e]*)?", form=_PATH, format="path"),
     )
     regex: str = field(default="", metadata=doc("Regular expression that the whole path must match.", format="regex"))
     methods: tuple[str, ...] = field(default=(), metadata=doc("Methods; none given means all.", format="method"))
@@ -250,7 +264,9 @@ class Mirror:
     """A copy of a route's requests to a shadow fleet, whose answers are discarded."""
 
     to: str = field(metadata=doc("The shadow fleet.", nonempty=True))
-    name: str = field(default="", metadata=doc("Name in metrics and reports; default is the fleet's.", pattern=r"[A-Za-z0-9_.-]{0,64}"))
+    name: str = field(
+        default="", metadata=doc("Name in metrics and reports; default is the fleet's.", pattern=r"[A-Za-z0-9_.-]{0,64}", form=_NAME)
+    )
     percent: Percent = field(
         default=Percent(100.0),
         metadata=doc("Share of the eligible units that is sampled, to 0.001.", omitted="percent not given: 100 % is mirrored"),
@@ -264,6 +280,7 @@ class Mirror:
         metadata=doc(
             "Unit that is sampled as a whole: header:NAME, cookie:NAME, client, segment:N (from 1) or trace. None: each request by itself.",
             pattern=r"(header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|cookie:[A-Za-z0-9!#$%&'*+.^_`|~-]+|client|segment:[1-9][0-9]?|trace)?",
+            form="header:NAME, cookie:NAME, client, segment:N or trace",
         ),
     )
     salt: str = field(
@@ -292,6 +309,7 @@ class Mirror:
         metadata=doc(
             "Host of the copy: preserve, literal:NAME or suffix:TEXT (put behind the name, before the port).",
             pattern=r"preserve|(literal|suffix):[A-Za-z0-9._:\[\]-]+",
+            form="preserve, literal:NAME or suffix:TEXT",
         ),
     )
     breaker: Breaker = field(default_factory=Breaker, metadata=doc("When the mirror pauses."))
@@ -309,7 +327,9 @@ class Route:
     """A match and what is done with what it takes."""
 
     live: str = field(metadata=doc("The fleet that answers.", nonempty=True))
-    name: str = field(default="", metadata=doc("Name in metrics and reports; default is route-N.", pattern=r"[A-Za-z0-9_.-]{0,64}"))
+    name: str = field(
+        default="", metadata=doc("Name in metrics and reports; default is route-N.", pattern=r"[A-Za-z0-9_.-]{0,64}", form=_NAME)
+    )
     match: Match = field(default_factory=Match, metadata=doc("Which requests; everything by default."))
     mirror: tuple[Mirror, ...] = field(default=(), metadata=doc("Copies to shadow fleets."))
     test_traffic: TestTraffic = field(default_factory=TestTraffic, metadata=doc("Requests tagged X-Test-Traffic."))
@@ -319,7 +339,7 @@ class Route:
 class AccessLog:
     """One JSON line a request, sampled; lines are dropped rather than waited for."""
 
-    path: str = field(default="", metadata=doc("File to append to, or `stdout`; empty writes none."))
+    path: str = field(default="", metadata=doc("File to append to, or `stdout`; empty writes none.", format="file"))
     sample: float = field(
         default=1.0, metadata=doc("Share of requests from 0 to 1; failed ones are always logged.", minimum=0.0, maximum=1.0)
     )
@@ -330,7 +350,9 @@ class Config:
     """A whole configuration, accepted."""
 
     listen: tuple[Listener, ...] = field(metadata=doc("Where clients connect.", nonempty=True, shorthand="address"))
-    fleets: dict[str, Fleet] = field(metadata=doc("Named sets of endpoints.", nonempty=True, key_pattern=r"[A-Za-z0-9_.-]{1,64}"))
+    fleets: dict[str, Fleet] = field(
+        metadata=doc("Named sets of endpoints.", nonempty=True, key_pattern=r"[A-Za-z0-9_.-]{1,64}", form=_NAME)
+    )
     routes: tuple[Route, ...] = field(metadata=doc("First match wins.", nonempty=True))
     admin: Admin = field(default_factory=Admin, metadata=doc("Admin API, metrics and page."))
     workers: int = field(

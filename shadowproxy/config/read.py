@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 EXTENSION: Final = "x-"
 """Keys at the top that start so are for the file's own use: a place to keep anchors."""
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
 LARGEST_INTEGER: Final = 2**31 - 1
 
 
@@ -164,7 +166,7 @@ def _read_mapping(shape: Shape, value: Any, path: str, metadata: Mapping[str, An
             report.error(path, f"keys are strings, got {shown(key)}")
             continue
         if "key_pattern" in metadata and not _compiled(metadata["key_pattern"]).fullmatch(key):
-            report.error(place, f"a name is one to 64 of A-Z a-z 0-9 _ . -, got {shown(key)}", on_key=True)
+            report.error(place, f"expected {metadata['form']}, got {shown(key)}", on_key=True)
         if "key_format" in metadata:
             _check_format(metadata["key_format"], key, place, report, on_key=True)
             if lowered.setdefault(key.lower(), key) != key:
@@ -216,11 +218,14 @@ def _read_string(value: Any, path: str, metadata: Mapping[str, Any], report: Rep
         quoted = f'; put it in quotes: "{shown(value)}"' if isinstance(value, (bool, int, float)) else ""
         report.error(path, f"expected a string, got {shown(value)}{quoted}")
         return UNKNOWN
-    if "pattern" in metadata and not _compiled(metadata["pattern"]).fullmatch(value):
-        report.error(path, f"{shown(value)} does not have the form {metadata.get('form') or metadata['pattern']}")
+    if not value.isascii() and _SURROGATE.search(value):
+        report.error(path, "is not Unicode text")
         return UNKNOWN
-    if "max_bytes" in metadata and len(value.encode("utf-8", "surrogatepass")) > metadata["max_bytes"]:
-        report.error(path, f"has {len(value.encode('utf-8', 'surrogatepass'))} bytes, limit {metadata['max_bytes']}")
+    if "pattern" in metadata and not _compiled(metadata["pattern"]).fullmatch(value):
+        report.error(path, f"expected {metadata.get('form') or metadata['pattern']}, got {shown(value)}")
+        return UNKNOWN
+    if "max_bytes" in metadata and len(value.encode()) > metadata["max_bytes"]:
+        report.error(path, f"has {len(value.encode())} bytes, limit {metadata['max_bytes']}")
         return UNKNOWN
     if value and "format" in metadata and not _check_format(metadata["format"], value, path, report):
         return UNKNOWN

@@ -6,7 +6,6 @@ paths to lines and columns; a config that did not come from a file has none.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -86,8 +85,12 @@ class Report:
         return tuple(problem for problem in self.in_order() if problem.is_warning)
 
     def in_order(self) -> list[Problem]:
-        """Return all problems in file order."""
-        return sorted(self.problems, key=lambda problem: (problem.line, problem.column))
+        """Return all problems in file order; what an alias repeats is said once, where its text is."""
+        once: dict[object, Problem] = {}
+        for problem in self.problems:
+            place = (problem.line, problem.column) if problem.line else problem.path
+            once.setdefault((place, problem.message), problem)
+        return sorted(once.values(), key=lambda problem: (problem.line, problem.column))
 
     def _add(self, path: str, message: str, suggestion: str, on_key: bool, *, is_warning: bool) -> None:
         place = self.places.find(path, on_key=on_key)
@@ -115,6 +118,8 @@ def parent(path: str) -> str:
 
 def closest(word: str, known: Iterable[str]) -> str:
     """Return the known word that `word` was probably meant to be, or an empty string."""
+    import difflib  # noqa: PLC0415  only broken configs need it
+
     by_lower = {candidate.lower(): candidate for candidate in known}
     lowered = word.lower().replace("-", "_") if word.lower().replace("-", "_") in by_lower else word.lower()
     found = difflib.get_close_matches(lowered, by_lower, n=1, cutoff=0.6)

@@ -8,12 +8,14 @@ Field metadata that is known here, for `doc(text, **extra)`:
     minimum, maximum   inclusive bounds of a number
     nonempty           a string, list or mapping must not be empty
     pattern            regular expression that the whole string must match
+    form               what `pattern` or `key_pattern` asks for, in words
     format             name of a check in `formats`
     max_bytes          most bytes of a string, as UTF-8
     keyword            a word that stands for a computed number (`auto`)
     shorthand          (of a list of mappings) the key that a bare string in the list stands for
     omitted            a warning for files that leave the field out
     key_pattern        regular expression that the keys of a mapping must match
+    key_format         name of a check in `formats` for the keys, which letter case does not tell apart
 
 On a list or mapping of strings or numbers, `pattern`, `format`, `minimum` and `maximum` hold for
 each item. The field `name` of a class that sits in a mapping is its key there.
@@ -24,14 +26,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import MISSING, dataclass
 from enum import StrEnum
-from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
 
 from shadowproxy.config.model import Percent, Seconds, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Iterator, Mapping
 
 SCALARS: Final[dict[Any, str]] = {
     str: "string",
@@ -42,6 +43,8 @@ SCALARS: Final[dict[Any, str]] = {
     Size: "size",
     Percent: "percent",
 }
+
+_FIELDS: Final[dict[tuple[type[Any], bool], tuple[Field, ...]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +79,20 @@ class Field:
 
 def fields_of(cls: type[Any], *, keyed: bool = False) -> tuple[Field, ...]:
     """Return the fields of a dataclass; without `name` when it is `keyed`, held in a mapping by name."""
-    return _fields_of(cls, keyed)
+    known = _FIELDS.get((cls, keyed))
+    if known is None:
+        known = _FIELDS[cls, keyed] = tuple(_read_fields(cls, keyed))
+    return known
 
 
-@cache
-def _fields_of(cls: Hashable, keyed: bool) -> tuple[Field, ...]:
-    assert isinstance(cls, type)
+def _read_fields(cls: type[Any], keyed: bool) -> Iterator[Field]:
     hints = get_type_hints(cls)
-    found = []
     for item in dataclasses.fields(cls):
         if keyed and item.name == "name":
             continue
         is_required = item.default is MISSING and item.default_factory is MISSING
         default = None if is_required else item.default if item.default_factory is MISSING else item.default_factory()
-        found.append(Field(item.name, shape_of(hints[item.name]), item.metadata, is_required, default))
-    return tuple(found)
+        yield Field(item.name, shape_of(hints[item.name]), item.metadata, is_required, default)
 
 
 def shape_of(annotation: Any) -> Shape:
