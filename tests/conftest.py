@@ -1,0 +1,64 @@
+"""What every suite shares: markers, Hypothesis profiles, and worlds that are stopped whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Verbosity
+from hypothesis import settings as hypothesis_settings
+
+from tests.kit import World
+
+# Sockets and a shared machine make single examples slow without meaning anything: no deadlines.
+_CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture], "print_blob": True}
+hypothesis_settings.register_profile("fast", max_examples=60, **_CALM)  # type: ignore[arg-type]
+hypothesis_settings.register_profile("deep", max_examples=5000, verbosity=Verbosity.normal, **_CALM)  # type: ignore[arg-type]
+hypothesis_settings.load_profile("deep" if os.environ.get("DEEP") == "1" else "fast")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker that ties a test to the requirements it shows."""
+    config.addinivalue_line(
+        "markers", "requirement(*ids): the proxy requirements (tests/data/proxy_requirements.jsonl) that the test shows"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is marked deep unless DEEP=1."""
+    if os.environ.get("DEEP") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("deep"):
+            item.add_marker(pytest.mark.skip(reason="only with DEEP=1"))
+
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture
+def make_world() -> Iterator[MakeWorld]:
+    """Make worlds with a config of the test's own; each is stopped and checked when the test has passed."""
+    with contextlib.ExitStack() as worlds:
+
+        def make(*args: Any, **options: Any) -> World:
+            return worlds.enter_context(World(*args, **options))
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared_world() -> Iterator[World]:
+    """One world with the plain config, for a module's tests to share: a worker takes a while to start."""
+    with World() as world:
+        yield world
+
+
+@pytest.fixture
+def world(shared_world: World) -> Iterator[World]:
+    """The module's shared world, clean; what went upstream during the test must have been lawful."""
+    yield shared_world
+    shared_world.forget()
