@@ -8,6 +8,7 @@
     │   ├── BadRequest         from a client; answered with its status and closed
     │   └── BadResponse        from an upstream; the live leg becomes 502, a mirrored leg `malformed`
     ├── ControlError           the control process cannot do what was asked
+    │   ├── StaleConfig        the config has changed since the caller read it
     │   ├── AdminUnreachable   no admin API answers at the address that was given or found
     │   └── AdminRefused       the admin API answered, and said no; carries its status and problem
     └── StateError             the state store cannot be read or written
@@ -82,6 +83,10 @@ class BadResponse(MessageError):
 
 class ControlError(ShadowproxyError):
     """The control process cannot do what was asked of it."""
+
+
+class StaleConfig(ControlError):
+    """The config in force is not the one that the caller means to replace."""
 
 
 class AdminUnreachable(ControlError):

@@ -11,6 +11,15 @@ where `pending` counts requests whose fate is not yet known (promise P2).
 
 from __future__ import annotations
 
+from shadowproxy.policy.mirrors import HOLDOUT, KILLED, MARKED, METHOD, NOT_SAMPLED, SHED_IN_FLIGHT, SHED_RANGE, TOO_LARGE, UPGRADE
+
+__all__ = [
+    "CLIENT_GONE", "CLIENT_LEFT", "CONNECT_TIMEOUT", "DROPPED", "FAILED_TIMEOUT", "FAILURES", "FATES", "FATE_OF_FAILURE", "HOLDOUT", "KILLED",
+    "LIVE_UNFINISHED", "LOST", "MALFORMED", "MARKED", "METHOD", "NOT_SAMPLED", "OVERFLOW", "PAIRED", "REFUSED", "RESET", "SHED_BREAKER",
+    "SHED_IN_FLIGHT", "SHED_LAG", "SHED_MEMORY", "SHED_NO_ENDPOINT", "SHED_RANGE", "TIMEOUT", "TLS", "TOO_LARGE", "TRUNCATED", "UNREACHABLE",
+    "UPGRADE", "name_of",
+]  # fmt: skip
+
 REFUSED = 1
 UNREACHABLE = 2
 CONNECT_TIMEOUT = 3
@@ -43,16 +52,7 @@ def name_of(outcome: int) -> str:
     return str(outcome) if outcome >= 100 else FAILURES[outcome]
 
 
-# Fates. The first group is decided before a byte goes to the shadow, the second after.
-NOT_SAMPLED = 0
-HOLDOUT = 1
-METHOD = 2
-TOO_LARGE = 3
-MARKED = 4
-UPGRADE = 5
-KILLED = 6
-SHED_IN_FLIGHT = 7
-SHED_RANGE = 8
+# Fates. The policy owns those that it decides (0 to 8); the data plane adds the rest.
 SHED_BREAKER = 9
 SHED_NO_ENDPOINT = 10
 SHED_MEMORY = 11

@@ -1,0 +1,582 @@
+"""The client's side of a connection: requests come in, one exchange at a time, answers go out in order.
+
+States and what a byte means in each::
+
+    IDLE ──first byte──▶ HEAD ──head, no body──▶ WAIT ──answer sent──▶ IDLE, or CLOSING where it was the last
+                          │                        ▲
+                          └──head──▶ BODY ──last───┘
+    WAIT ──101──▶ TUNNEL
+    any ──refused──▶ CLOSING ──client's end, or LINGER──▶ gone
+
+*   Bytes that come during WAIT belong to the next request: they are kept (PIPELINE_LIMIT), and the socket is
+    not read beyond that. So pipelining is bounded in bytes, answers are in order, and nothing is parsed early.
+*   What follows a request in the same read is looked at before that request is forwarded: bytes that can
+    be no next request mean that the framing is in doubt, and then nothing of the read goes upstream.
+*   After a refusal nothing more is parsed. The connection lingers, reading and discarding, so that the
+    answer is not destroyed by a reset (RFC 9112 section 9.6).
+*   A client that closes its sending side may still want the answer (half-close) or may be gone; TCP does
+    not tell. An HTTP/1.1 client is asked: an interim 100 is harmless to the first and draws a reset from
+    the second, which then cancels the live leg.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, cast
+
+from shadowproxy.dataplane.exchange import CONTINUE, Exchange
+from shadowproxy.dataplane.forwarded import ForwardedFields, Networks
+from shadowproxy.dataplane.framing import ChunkedReader
+from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, HeadProbe, RequestHead
+from shadowproxy.dataplane.problem import problem
+from shadowproxy.errors import BadRequest
+
+if TYPE_CHECKING:
+    from shadowproxy.dataplane.upstream import UpstreamConnection
+    from shadowproxy.dataplane.worker import Worker
+
+PIPELINE_LIMIT: Final = 65536
+"""Bytes of further requests kept while one is being answered."""
+
+LINGER_S: Final = 2.0
+LINGER_LIMIT: Final = 1048576
+"""Bytes discarded after a refusal before the connection is cut."""
+
+LEADING_LINES_LIMIT: Final = 8
+"""Empty lines skipped before a request line (RFC 9112 section 2.2 asks for at least one)."""
+
+CONTINUE_AFTER_NS: Final = 10**9
+"""How long a client that expects 100 waits for live to say it before we do."""
+
+IDLE = 0
+HEAD = 1
+BODY = 2
+WAIT = 3
+TUNNEL = 4
+CLOSING = 5
+_STATES = ("idle", "head", "body", "wait", "tunnel", "closing")
+
+
+class ClientConnection(asyncio.Protocol):
+    """See the module's text."""
+
+    __slots__ = (
+        "_body", "_discarded", "_has_eof", "_is_pumping", "_is_reading_paused", "_left", "_partial", "_pending", "_probe", "_probe_lines", "_tunnel",
+        "address", "deadline_ns", "exchange", "forwarded", "is_last", "is_write_blocked", "listener", "state", "transport", "trusted",
+        "watched_tick", "worker",
+    )  # fmt: skip
+
+    def __init__(self, worker: Worker, listener: str, trusted: Networks) -> None:
+        self.worker = worker
+        self.listener = listener
+        self.trusted = trusted
+        self.state = IDLE
+        self.exchange: Exchange | None = None
+        self.is_last = False
+        self.is_write_blocked = False
+        self.deadline_ns = 0
+        self.watched_tick = 0
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.address = b""
+        self.forwarded: ForwardedFields = cast("ForwardedFields", None)
+        self._partial = b""
+        self._probe: HeadProbe | None = None
+        self._probe_lines = 0
+        self._pending = b""
+        self._left = 0
+        self._body: ChunkedReader | None = None
+        self._tunnel: UpstreamConnection | None = None
+        self._has_eof = False
+        self._is_pumping = False
+        self._is_reading_paused = False
+        self._discarded = 0
+
+    def __repr__(self) -> str:
+        return f"ClientConnection({self.address.decode()}, {_STATES[self.state]}, {self.exchange!r})"
+
+    # What asyncio tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected (and finished the TLS handshake)."""
+        self.transport = cast("asyncio.Transport", transport)
+        worker = self.worker
+        peer = transport.get_extra_info("peername")
+        host = str(peer[0]) if peer else ""
+        self.address = host.encode()
+        scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
+        if not worker.admit_client(self):
+            self.state = CLOSING
+            self.transport.abort()
+            return
+        self.forwarded = ForwardedFields(host, scheme, self.trusted, worker.config.forwarded)
+        worker.deadlines.set(self, time.monotonic_ns() + worker.header_ns)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        state = self.state
+        if state == IDLE or state == HEAD:
+            self._read(data)
+        elif state == BODY:
+            self._read_body(data)
+        elif state == WAIT:
+            self._keep(data)
+        elif state == TUNNEL:
+            if self._tunnel is not None:
+                self._tunnel.send(data)
+        else:
+            self._discarded += len(data)
+            if self._discarded > LINGER_LIMIT:
+                self.transport.abort()
+
+    def eof_received(self) -> bool:
+        """The client has sent its last byte; see the module's text on half-closed clients."""
+        self._has_eof = True
+        if self.state == TUNNEL:
+            if self._tunnel is not None and self._tunnel.transport.can_write_eof():
+                self._tunnel.transport.write_eof()
+            return True
+        if self.state == WAIT and self.exchange is not None:
+            self.is_last = True
+            if self.exchange.answer is None and not self.exchange.head.is_http10:
+                self.transport.write(CONTINUE)
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        self.state = CLOSING
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.on_client_gone()
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.abandon()
+        self._pending = self._partial = b""
+        self._body = None
+        self._probe = None
+        self.worker.deadlines.drop(self)
+        self.worker.release_client(self)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than live answers: live waits."""
+        self.is_write_blocked = True
+        worker = self.worker
+        worker.deadlines.set(self, time.monotonic_ns() + worker.write_ns)
+        upstream = self.exchange.connection if self.exchange is not None else self._tunnel
+        if upstream is not None:
+            upstream.transport.pause_reading()
+            # Waiting for the client is not the endpoint's silence.
+            upstream.deadline_ns = 0
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self.is_write_blocked = False
+        self.deadline_ns = 0
+        upstream = self.exchange.connection if self.exchange is not None else self._tunnel
+        if upstream is not None:
+            upstream.transport.resume_reading()
+            if self.exchange is not None:
+                self.exchange.watch()
+
+    def on_deadline(self, now_ns: int) -> None:
+        """Too slow, or idle for long enough."""
+        if self.state == HEAD and self.exchange is None:
+            self.refuse(408, "head_timeout", "the request head did not come in time")
+        elif self.state == BODY:
+            exchange = self.exchange
+            if exchange is not None and exchange.head.expects_continue and not exchange.has_continued and exchange.answer is None:
+                # Live keeps silent; a client may wait for a 100 for ever (RFC 9110 section 10.1.1).
+                exchange.has_continued = True
+                self.transport.write(CONTINUE)
+                self.worker.deadlines.set(self, now_ns + self.worker.body_ns)
+            elif exchange is not None and exchange.answer is None:
+                self._refuse_unfinished(408, "body_timeout", "the request body did not come in time")
+            else:
+                self.transport.abort()
+        elif self.state == CLOSING or self.state == IDLE:
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+    # Requests.
+
+    def _read(self, received: bytes) -> None:
+        """Bytes at the start of, or inside, a head; then as many whole requests as can be begun."""
+        if self._is_pumping:
+            self._pending += received
+            return
+        self._is_pumping = True
+        self._pending = received
+        try:
+            while self._pending and (self.state == IDLE or self.state == HEAD):
+                received, self._pending = self._pending, b""
+                self._read_head(received)
+        finally:
+            self._is_pumping = False
+        if self._has_eof and self.state == IDLE:
+            self.transport.close()
+
+    def _read_head(self, received: bytes) -> None:
+        now_ns = time.monotonic_ns()
+        if self.state == IDLE:
+            received = self._skip_empty_lines(received)
+            if not received:
+                return
+            self.state = HEAD
+        if self._partial:
+            start = max(len(self._partial) - 3, 0)
+            received = self._partial + received
+        else:
+            start = 0
+        end = received.find(END_OF_HEAD, start)
+        limits = self.worker.limits
+        if end < 0 or end + 4 > limits.head:
+            self._read_partial(received, start, now_ns)
+            return
+        end += 4
+        self._partial = b""
+        self._probe = None
+        rest = received[end:]
+        try:
+            head = self.worker.request_heads.read(received[:end] if rest else received)
+            if limits.body and head.length > limits.body:
+                raise BadRequest(413, "body_too_large", f"the body is {head.length} bytes, limit {limits.body}")
+            if rest:
+                self._begin_with(head, rest, now_ns)
+                return
+        except BadRequest as error:
+            self.refuse(error.status, error.code, error.detail)
+            return
+        self.exchange = exchange = Exchange(self, head, now_ns)
+        if head.length:
+            self._expect_body(head, now_ns)
+            exchange.begin(b"", is_end=False)
+        else:
+            self.state = WAIT
+            self.deadline_ns = 0
+            exchange.begin(b"", is_end=True)
+
+    def _skip_empty_lines(self, received: bytes) -> bytes:
+        """RFC 9112 section 2.2: empty lines before a request line are robustness, up to a point."""
+        while received.startswith(b"\r\n"):
+            received = received[2:]
+            self._probe_lines += 1
+            if self._probe_lines > LEADING_LINES_LIMIT:
+                self.refuse(400, "malformed_head", "too many empty lines before a request")
+                return b""
+        if received == b"\r":
+            self._partial = b"\r"
+            self.state = HEAD
+            self._begin_waiting()
+            return b""
+        if received:
+            self._probe_lines = 0
+        return received
+
+    def _begin_waiting(self) -> None:
+        self.worker.deadlines.set(self, time.monotonic_ns() + self.worker.header_ns)
+
+    def _read_partial(self, received: bytes, start: int, now_ns: int) -> None:
+        """A head that is not all there yet: judge what there is, bound it, wait for the rest."""
+        limits = self.worker.limits
+        if self._partial == b"\r" and received.startswith(b"\r\n"):
+            # The empty line came in two pieces.
+            self._partial = b""
+            self.state = IDLE
+            self._pending = received + self._pending
+            return
+        is_first = not self._partial
+        line_end = received.find(b"\r\n")
+        if line_end < 0 and len(received) > limits.request_line:
+            self.refuse(414, "request_line_too_long", f"read {len(received)} bytes of a request line, limit {limits.request_line}")
+            return
+        if len(received) > limits.head:
+            self.refuse(431, "head_too_long", f"read {len(received)} bytes of a head, limit {limits.head}")
+            return
+        if self._probe is None:
+            self._probe = HeadProbe()
+            fresh = received
+        else:
+            fresh = received[len(self._partial) :]
+        try:
+            self._probe.feed(fresh)
+        except BadRequest as error:
+            self.refuse(error.status, error.code, error.detail)
+            return
+        self._partial = received
+        if is_first:
+            self.worker.deadlines.set(self, now_ns + self.worker.header_ns)
+
+    def _expect_body(self, head: RequestHead, now_ns: int) -> None:
+        self.state = BODY
+        if head.length == CHUNKED:
+            self._body = ChunkedReader(is_request=True)
+        else:
+            self._left = head.length
+        wait_ns = CONTINUE_AFTER_NS if head.expects_continue else self.worker.body_ns
+        self.worker.deadlines.set(self, now_ns + wait_ns)
+
+    def _begin_with(self, head: RequestHead, rest: bytes, now_ns: int) -> None:
+        """A head with bytes behind it: body, next request, or neither.
+
+        Raises:
+            BadRequest: what follows can be no body and no request; nothing has been forwarded.
+        """
+        if head.length == CHUNKED:
+            body = ChunkedReader(is_request=True)
+            payload = body.feed(rest)
+            self._check_size(len(payload))
+            if body.is_done:
+                self._vet(head, body.rest)
+            self.exchange = exchange = Exchange(self, head, now_ns)
+            self._expect_body(head, now_ns)
+            self._body = body
+            exchange.begin(b"", is_end=False)
+            if self.exchange is exchange:
+                self._forward_payload(exchange, payload, body)
+            return
+        payload = rest[: head.length]
+        rest = rest[head.length :]
+        if rest:
+            self._vet(head, rest)
+        self.exchange = exchange = Exchange(self, head, now_ns)
+        is_end = len(payload) == head.length
+        if is_end:
+            self.state = WAIT
+            self.deadline_ns = 0
+            if head.is_keep_alive and not head.upgrade:
+                self._pending = rest
+        else:
+            self._expect_body(head, now_ns)
+            self._left = head.length - len(payload)
+        exchange.begin(payload, is_end=is_end)
+
+    def _vet(self, head: RequestHead, rest: bytes) -> None:
+        """Bytes behind a whole request: could they be the next one?
+
+        A last request that announced a body may be followed by anything: it is ignored. A last request
+        that announced none may be followed by a request, which is ignored; anything else can only be a
+        body that was not announced. On a connection that goes on, grammar is judged here and meaning when
+        it is that request's turn.
+
+        Raises:
+            BadRequest: they could not.
+        """
+        if head.upgrade or (not head.is_keep_alive and head.length):
+            return
+        while rest.startswith(b"\r\n"):
+            rest = rest[2:]
+        end = rest.find(END_OF_HEAD)
+        if end < 0:
+            if rest and rest != b"\r":
+                HeadProbe().feed(rest)
+            return
+        try:
+            self.worker.request_heads.read(rest[: end + 4])
+        except BadRequest as error:
+            if not head.is_keep_alive or error.code in ("malformed_head", "malformed_request_line", "bare_cr_or_lf", "unknown_method"):
+                raise
+
+    def _check_size(self, size: int) -> None:
+        limit = self.worker.limits.body
+        if limit and size > limit:
+            raise BadRequest(413, "body_too_large", f"read {size} bytes of a body, limit {limit}")
+
+    def _read_body(self, received: bytes) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        body = self._body
+        if body is None:
+            left = self._left - len(received)
+            if left < 0:
+                rest = received[left:]
+                received = received[:left]
+                self._left = 0
+                self._finish_body(rest, exchange)
+            elif left == 0:
+                self._left = 0
+                self._finish_body(b"", exchange)
+            else:
+                self._left = left
+                self._await_more()
+            exchange.on_request_payload(received, is_end=left <= 0, trailers=[])
+            return
+        try:
+            payload = body.feed(received)
+            self._check_size(exchange.request_bytes + len(payload))
+        except BadRequest as error:
+            self._refuse_unfinished(error.status, error.code, error.detail)
+            return
+        self._forward_payload(exchange, payload, body)
+
+    def _forward_payload(self, exchange: Exchange, payload: bytes, body: ChunkedReader) -> None:
+        if body.is_done:
+            self._finish_body(body.rest, exchange)
+        else:
+            self._await_more()
+        if payload or body.is_done:
+            exchange.on_request_payload(payload, is_end=body.is_done, trailers=body.trailers)
+
+    def _await_more(self) -> None:
+        if not self._is_reading_paused:
+            self.worker.deadlines.set(self, time.monotonic_ns() + self.worker.body_ns)
+
+    def _finish_body(self, rest: bytes, exchange: Exchange) -> None:
+        self._body = None
+        self.state = WAIT
+        self.deadline_ns = 0
+        if rest and exchange.head.is_keep_alive and not exchange.head.upgrade:
+            self._keep(rest)
+
+    def _keep(self, received: bytes) -> None:
+        """Bytes of the next request, while this one is being answered."""
+        exchange = self.exchange
+        if self.is_last or exchange is None or not exchange.head.is_keep_alive or exchange.head.upgrade:
+            # FRM-15: nothing follows a last request. EXP-05: nothing of a tunnel goes upstream before it is open.
+            self._discarded += len(received)
+            if exchange is not None and exchange.head.upgrade:
+                self.is_last = True
+            if self._discarded > LINGER_LIMIT:
+                self.transport.abort()
+            return
+        self._pending += received
+        if len(self._pending) > PIPELINE_LIMIT:
+            self.pause_request()
+
+    def pause_request(self) -> None:
+        """Stop reading from the client."""
+        if not self._is_reading_paused and not self.transport.is_closing():
+            self._is_reading_paused = True
+            self.transport.pause_reading()
+            if self.state == BODY:
+                self.deadline_ns = 0
+
+    def resume_request(self) -> None:
+        """Read on."""
+        if self._is_reading_paused and not self.transport.is_closing():
+            self._is_reading_paused = False
+            self.transport.resume_reading()
+            if self.state == BODY:
+                self._await_more()
+
+    # Answers.
+
+    def on_exchange_done(self, exchange: Exchange, status: int) -> None:
+        """The answer is on its way to the client, whole."""
+        self.exchange = None
+        worker = self.worker
+        worker.requests += 1
+        if worker.access_sample:
+            worker.log_access(self, exchange, status)
+        if self.is_last or not exchange.is_request_done:
+            self._close_softly()
+            return
+        self.state = IDLE
+        worker.deadlines.set(self, time.monotonic_ns() + worker.idle_ns)
+        if self._pending:
+            pending, self._pending = self._pending, b""
+            self.resume_request()
+            self._read(pending)
+        elif self._is_reading_paused:
+            self.resume_request()
+
+    def refuse(self, status: int, code: str, detail: str) -> None:
+        """Answer with a problem document instead of going on; the request's framing decides whether the connection survives."""
+        exchange, self.exchange = self.exchange, None
+        worker = self.worker
+        worker.refusals[code] = worker.refusals.get(code, 0) + 1
+        is_whole = exchange is not None and exchange.is_request_done
+        if not is_whole or exchange is None or not exchange.head.is_keep_alive or worker.is_draining:
+            self.is_last = True
+        is_head = exchange is not None and exchange.method == b"HEAD"
+        self.transport.write(problem(status, code, detail, date_line=worker.date_line, is_last=self.is_last, is_head=is_head))
+        if worker.access_sample:
+            worker.log_refusal(self, exchange, status, code)
+        self._after_local_answer()
+
+    def _after_local_answer(self) -> None:
+        worker = self.worker
+        worker.requests += 1
+        if self.is_last:
+            self._close_softly()
+            return
+        self.state = IDLE
+        worker.deadlines.set(self, time.monotonic_ns() + worker.idle_ns)
+        if self._pending and not self._is_pumping:
+            pending, self._pending = self._pending, b""
+            self._read(pending)
+
+    def _refuse_unfinished(self, status: int, code: str, detail: str) -> None:
+        """The request's body cannot go on: upstream and copies are told by a reset, the client by a problem."""
+        exchange, self.exchange = self.exchange, None
+        has_begun = exchange is not None and exchange.answer is not None
+        if exchange is not None:
+            exchange.on_client_gone()
+        if has_begun:
+            self.break_off(is_framed=True)
+        else:
+            self.refuse(status, code, detail)
+
+    def answer_locally(self, method: bytes) -> None:
+        """Max-Forwards has reached 0: we are the final recipient (RFC 9110 section 7.6.2)."""
+        self.exchange = None
+        head = b"HTTP/1.1 %b\r\nServer: shadowproxy\r\n%bAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\nContent-Length: 0\r\n"
+        is_options = method == b"OPTIONS"
+        # TRACE would echo credentials and cookies: it is not served here.
+        wire = head % (b"200 OK" if is_options else b"405 Method Not Allowed", self.worker.date_line)
+        self.is_last = self.is_last or self.state == BODY
+        self.transport.write(wire + (b"Connection: close\r\n\r\n" if self.is_last else b"\r\n"))
+        self._after_local_answer()
+
+    def break_off(self, *, is_framed: bool) -> None:
+        """An answer will not be completed: end the connection so that the client cannot take it for whole.
+
+        A framed answer (length, chunks) shows that by itself, so what is queued is flushed; one that ends
+        with the connection can only be broken by a reset.
+        """
+        self.exchange = None
+        self.state = CLOSING
+        if is_framed:
+            self.transport.close()
+        else:
+            self.worker.reset(self.transport)
+
+    def _close_softly(self) -> None:
+        """Send the end of our side, and discard what still comes until the client has ended its own."""
+        self.state = CLOSING
+        self._pending = b""
+        if self._has_eof or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.resume_request()
+        try:
+            self.transport.write_eof()
+        except OSError:
+            self.transport.abort()
+            return
+        self.worker.deadlines.set(self, time.monotonic_ns() + round(LINGER_S * 1e9))
+
+    # Tunnels.
+
+    def begin_tunnel(self, connection: UpstreamConnection) -> None:
+        """101 has been sent: bytes pass both ways from now on."""
+        self.state = TUNNEL
+        self._tunnel = connection
+        self._pending = b""
+        self.deadline_ns = 0
+
+    def end_tunnel(self) -> None:
+        """Live has sent its last byte: so does the client's side; the connection ends when both have."""
+        if self._has_eof or self._tunnel is None or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+
+    # Draining.
+
+    def drain(self) -> None:
+        """A stop was asked for: finish the request under way, take no other."""
+        self.is_last = True
+        if self.state == IDLE:
+            self.transport.close()

@@ -1,0 +1,463 @@
+"""One request and its answer: the live leg, and what is owed to the client.
+
+Life: `begin` routes the request, dispatches the live leg and then, in the same callback, offers the
+request to the route's mirrors. Request payload goes to live first and to the copies after it. Answer
+bytes go to the client as they come. Only the live leg can delay, fail or end any of this: a copy is an
+object that an exchange sends to and never waits for, reads from or is called by.
+
+The client is told 502, 503 or 504 only while nothing of an answer has been sent; after that the truth is
+a broken connection (FRM-10).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane.forwarded import is_looping
+from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
+from shadowproxy.dataplane.head import CHUNKED, CRLF, SAFE_METHODS, RequestHead, ResponseHead
+from shadowproxy.dataplane.trace import Trace
+from shadowproxy.policy import MirrorPolicy, bare_host
+
+if TYPE_CHECKING:
+    from shadowproxy.dataplane.accept import ClientConnection
+    from shadowproxy.dataplane.forward import FleetRuntime
+    from shadowproxy.dataplane.tally import Pair, RouteTally
+    from shadowproxy.dataplane.tee import Copy, Tee
+    from shadowproxy.dataplane.upstream import UpstreamConnection
+
+HELD_LIMIT: Final = 65536
+"""Request bytes held while no connection is open yet, before the client is paused."""
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_STATUS_OF_FAILURE: Final = {
+    outcome.REFUSED: (502, "upstream_refused", "the endpoint refused the connection"),
+    outcome.UNREACHABLE: (502, "upstream_unreachable", "the endpoint cannot be reached"),
+    outcome.RESET: (502, "upstream_reset", "the endpoint closed the connection before it answered"),
+    outcome.TRUNCATED: (502, "upstream_truncated", "the endpoint's answer ended early"),
+    outcome.MALFORMED: (502, "upstream_malformed", "the endpoint's answer is not HTTP/1"),
+    outcome.TLS: (502, "upstream_tls", "the TLS handshake with the endpoint failed"),
+    outcome.CONNECT_TIMEOUT: (504, "upstream_connect_timeout", "no connection to the endpoint in time"),
+    outcome.TIMEOUT: (504, "upstream_timeout", "the endpoint did not answer in time"),
+    outcome.OVERFLOW: (503, "upstream_overflow", "no connection to the endpoint was free"),
+}
+
+
+class Exchange:
+    """The live leg of one request (see `upstream.Leg`), and its client's view of it."""
+
+    __slots__ = (
+        "_digest", "_fleet", "_hasher", "_has_retried", "_held", "_out", "_pairs", "_payload", "_tally", "accepts_upgrade", "answer", "arrived_ns",
+        "client", "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done", "method",
+        "received", "request_bytes", "route_name", "sent", "trace", "waits_until_ns", "wire",
+    )  # fmt: skip
+
+    def __init__(self, client: ClientConnection, head: RequestHead, arrived_ns: int) -> None:
+        self.client = client
+        self.head = head
+        self.method = head.method
+        self.arrived_ns = arrived_ns
+        self.accepts_upgrade = False
+        self.waits_until_ns = 0
+        self.connection: UpstreamConnection | None = None
+        self.copies: list[Copy] | None = None
+        self.control_tees: list[Tee] | None = None
+        self.answer: ResponseHead | None = None
+        self.dispatched_ns = 0
+        self.first_ns = 0
+        self.is_request_done = False
+        self.is_answer_done = False
+        self.has_continued = False
+        self.request_bytes = 0
+        self.sent = 0
+        self.wire = b""
+        self.trace: Trace | None = None
+        self.route_name = ""
+        self._fleet: FleetRuntime | None = None
+        self._tally: RouteTally | None = None
+        self._pairs: list[Pair] | None = None
+        self._held: list[bytes] | None = None
+        self._hasher: xxh3_64 | None = None
+        self._digest = 0
+        self._has_retried = False
+        self._out = 0
+        self._payload = b""
+
+    def __repr__(self) -> str:
+        status = self.answer.status if self.answer is not None else "-"
+        return f"Exchange({self.head!r}, route={self.route_name or '-'}, status={status}, copies={len(self.copies or ())})"
+
+    # The request.
+
+    def begin(self, payload: bytes, *, is_end: bool) -> None:
+        """Route, dispatch live, offer to mirrors.
+
+        `payload` is what came of a sized body with the head, and `is_end` says it is all; a chunked body
+        comes through `on_request_payload` alone.
+        """
+        client = self.client
+        worker = client.worker
+        head = self.head
+        policy = worker.policy
+        host = bare_host(head.authority) if policy.asks_host else b""
+        route = policy.find(client.listener, host, head.path, head.method, head.fields)
+        self.is_request_done = is_end
+        self.request_bytes = len(payload)
+        if route is None:
+            client.refuse(404, "no_route", "no route takes this request")
+            return
+        self.route_name = route.name
+        if head.is_tagged and head.method not in SAFE_METHODS and route.refuses_tagged_writes:
+            client.refuse(409, "tagged_write_without_rule", f"route {route.name!r} has no rule for test traffic that writes (test_traffic.writes)")
+            return
+        if head.mark and worker.is_own_mark(head.mark) or is_looping(head):
+            client.refuse(508, "mirror_loop", "this request has been through this proxy before")
+            return
+        if head.max_forwards == 0 and head.method in (b"OPTIONS", b"TRACE"):
+            client.answer_locally(head.method)
+            return
+        self._tally = worker.route_tallies[route.name]
+        self._fleet = fleet = worker.fleets[route.live]
+        self.trace = trace = Trace(head.traceparent)
+        self.accepts_upgrade = bool(head.upgrade)
+        common = CRLF.join(head.lines)
+        forwarded = client.forwarded.lines(head)
+        self.wire = b"".join((
+            b"%b %b HTTP/1.1\r\n" % (head.method, head.target),
+            common, CRLF if common else b"",
+            forwarded,
+            trace.live_line(),
+            self._connection_lines(fleet),
+            CRLF,
+        ))  # fmt: skip
+        self._payload = payload
+        now_ns = self.arrived_ns
+        self.waits_until_ns = now_ns + fleet.connect_ns
+        if not fleet.dispatch(self, now_ns):
+            self._fail(outcome.OVERFLOW)
+            return
+        if route.mirrors:
+            self._mirror(route.mirrors, common, forwarded, payload, is_end=is_end)
+
+    def _connection_lines(self, fleet: FleetRuntime) -> bytes:
+        """What this hop needs: framing, upgrade, TE, Expect, and a Host where HTTP/1.0 sent none."""
+        head = self.head
+        if not (head.length == CHUNKED or head.upgrade or head.te_trailers or head.expects_continue or not head.authority):
+            return b""
+        lines = b""
+        if head.length == CHUNKED:
+            lines = b"Transfer-Encoding: chunked\r\n"
+        if not head.authority and head.is_http10:
+            lines += b"Host: %b\r\n" % fleet.endpoints[0].authority
+        if head.upgrade:
+            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        elif head.te_trailers:
+            lines += b"TE: trailers\r\nConnection: TE\r\n"
+        if head.expects_continue and not self.is_request_done:
+            lines += b"Expect: 100-continue\r\n"
+        return lines
+
+    def _mirror(self, mirrors: tuple[MirrorPolicy, ...], common: bytes, forwarded: bytes, payload: bytes, *, is_end: bool) -> None:
+        worker = self.client.worker
+        draw = -1.0
+        for policy in mirrors:
+            tee = worker.tees[policy.key]
+            point = 0.0
+            if policy.needs_point(tee.scale):
+                if draw < 0.0:
+                    draw = worker.weyl.next()
+                point = tee.point(self, draw)
+            copy = tee.offer(self, point, common, forwarded)
+            if copy is None:
+                continue
+            if self.copies is None or self._pairs is None:
+                self.copies = []
+                self._pairs = []
+            self.copies.append(copy)
+            self._pairs.append(copy.pair)
+            copy.start(payload, is_end=is_end)
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        """A connection is ours: the head goes out, with what has come of the body."""
+        client = self.client
+        self.connection = connection
+        self.waits_until_ns = 0
+        now_ns = time.monotonic_ns()
+        self.dispatched_ns = now_ns
+        wire = self.wire + self._payload if self._payload else self.wire
+        if self._held is not None:
+            wire += b"".join(self._held)
+            self._held = None
+            client.resume_request()
+        connection.is_request_sent = self.is_request_done
+        connection.send(wire)
+        self._watch(now_ns)
+
+    def watch(self) -> None:
+        """The client reads again: the endpoint's silence counts again."""
+        self._watch(time.monotonic_ns())
+
+    def _watch(self, now_ns: int) -> None:
+        """Set the connection's deadline: header or body silence, within the fleet's total."""
+        assert self._fleet is not None
+        fleet = self._fleet
+        deadline_ns = now_ns + (fleet.header_ns if self.answer is None else fleet.idle_ns)
+        if fleet.total_ns:
+            deadline_ns = min(deadline_ns, self.dispatched_ns + fleet.total_ns)
+        if self.connection is not None:
+            fleet.deadlines.set(self.connection, deadline_ns)
+
+    def on_request_payload(self, payload: bytes, *, is_end: bool, trailers: list[bytes]) -> None:
+        """More of the request's body from the client."""
+        self.request_bytes += len(payload)
+        if self.head.length >= 0:
+            wire = payload
+        else:
+            wire = chunk(payload) if payload else b""
+            if is_end:
+                wire += last_chunk(trailers)
+        self.is_request_done = is_end
+        connection = self.connection
+        if connection is not None:
+            if is_end:
+                connection.is_request_sent = True
+            if wire:
+                connection.send(wire)
+            self._watch(time.monotonic_ns())
+        elif not self.is_answer_done:
+            if self._held is None:
+                self._held = []
+            self._held.append(wire)
+            if sum(map(len, self._held)) > HELD_LIMIT:
+                self.client.pause_request()
+        if self.copies is not None:
+            for copy in self.copies:
+                copy.send(wire, len(payload), is_end=is_end)
+
+    def on_blocked(self) -> None:
+        """Live reads more slowly than the client sends: the client waits."""
+        self.client.pause_request()
+
+    def on_unblocked(self) -> None:
+        """Live has caught up."""
+        self.client.resume_request()
+
+    # The answer.
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """100, 102, 103: relayed to clients that may see them (RFC 9110 section 15.2)."""
+        if self.head.is_http10 or (head.status == 100 and (not self.head.expects_continue or self.has_continued)):
+            return
+        self.has_continued = self.has_continued or head.status == 100
+        self.client.transport.write(b"HTTP/1.1" + CRLF.join(head.lines)[8:] + b"\r\n\r\n")
+
+    def on_answer(self, head: ResponseHead, payload: bytes, *, is_end: bool) -> None:
+        """The final head: it goes to the client together with the payload that came with it."""
+        client = self.client
+        request = self.head
+        now_ns = time.monotonic_ns()
+        self.first_ns = now_ns - self.dispatched_ns
+        self.answer = head
+        if self._pairs is not None:
+            if is_end:
+                self._digest = xxh3_64_intdigest(payload)
+            else:
+                self._hasher = xxh3_64(payload)
+        lines = head.lines
+        status = head.status
+        if head.length < 0:
+            # Chunked or until the end of the connection: chunked to those who can read it (FRM-10).
+            if request.is_http10:
+                self._out = _RAW
+                client.is_last = True
+            else:
+                self._out = _CHUNKED
+                lines.append(b"Transfer-Encoding: chunked")
+                payload = chunk(payload) if payload else b""
+                if is_end:
+                    payload += LAST_CHUNK
+        elif status == 204:
+            # FRM-09: neither length nor coding in a 204.
+            if head.announced >= 0:
+                lines[:] = [line for line in lines if not line[:15].lower() == b"content-length:"]
+        if lines[0][7:8] == b"0":
+            lines[0] = b"HTTP/1.1" + lines[0][8:]
+        if not head.has_date:
+            lines.append(client.worker.date_line[:-2])
+        if not self.is_request_done or not request.is_keep_alive or client.is_last:
+            client.is_last = True
+            lines.append(b"Connection: close")
+        elif request.is_http10:
+            lines.append(b"Connection: keep-alive")
+        lines.append(b"")
+        lines.append(payload)
+        wire = CRLF.join(lines)
+        self.sent += len(wire)
+        client.transport.write(wire)
+        if is_end:
+            self.connection = None
+            self._complete(now_ns)
+        else:
+            self._watch(now_ns)
+
+    def on_payload(self, payload: bytes) -> None:
+        """More of the answer."""
+        client = self.client
+        if self.answer is not None and self.answer.status == 101:
+            client.transport.write(payload)
+            self.sent += len(payload)
+            self._watch_tunnel()
+            return
+        if self._hasher is not None:
+            self._hasher.update(payload)
+        wire = chunk(payload) if self._out == _CHUNKED else payload
+        self.sent += len(wire)
+        client.transport.write(wire)
+        if not client.is_write_blocked:
+            self._watch(time.monotonic_ns())
+
+    def on_end(self, trailers: list[bytes]) -> None:
+        """The answer is whole."""
+        self.connection = None
+        if self.answer is not None and self.answer.status == 101:
+            self.client.end_tunnel()
+            return
+        if self._out == _CHUNKED:
+            wire = last_chunk(trailers)
+            self.sent += len(wire)
+            self.client.transport.write(wire)
+        self._complete(time.monotonic_ns())
+
+    def _complete(self, now_ns: int) -> None:
+        assert self.answer is not None
+        assert self._tally is not None
+        self.is_answer_done = True
+        status = self.answer.status
+        last_ns = now_ns - self.dispatched_ns
+        tally = self._tally
+        tally.answered(status, self.first_ns, now_ns - self.arrived_ns)
+        tally.received += self.request_bytes
+        tally.sent += self.sent
+        if self._pairs is not None:
+            digest = self._hasher.intdigest() if self._hasher is not None else self._digest
+            for pair in self._pairs:
+                pair.live_ended(status, self.first_ns, last_ns, digest)
+        if self.control_tees is not None:
+            for tee in self.control_tees:
+                tee.unmirrored(last_ns)
+        if not self.is_request_done:
+            self._stop_copies(outcome.CLIENT_LEFT)
+        self.client.on_exchange_done(self, status)
+
+    # Everything that goes wrong.
+
+    def on_failure(self, ended: int) -> None:
+        """The live leg is over without a whole answer."""
+        connection, self.connection = self.connection, None
+        if self.answer is not None:
+            self._abort_answer(ended)
+            return
+        # ERR-03: a kept connection that the endpoint closed just as we used it. Safe methods only, once, nothing received.
+        may_retry = (
+            ended == outcome.RESET
+            and connection is not None
+            and connection.is_reused
+            and not connection.has_answered_any
+            and not self._has_retried
+            and self.method in SAFE_METHODS
+            and self.is_request_done
+            and self.head.length >= 0
+            and self.request_bytes == len(self._payload)
+        )
+        if may_retry:
+            assert self._fleet is not None
+            self._has_retried = True
+            now_ns = time.monotonic_ns()
+            self.waits_until_ns = now_ns + self._fleet.connect_ns
+            if self._fleet.dispatch(self, now_ns, wants_fresh=True):
+                return
+        self._fail(ended)
+
+    def _fail(self, ended: int) -> None:
+        """No answer has begun: the client is told."""
+        self.is_answer_done = True
+        self._conclude(ended)
+        self.client.refuse(*_STATUS_OF_FAILURE[ended])
+
+    def _abort_answer(self, ended: int) -> None:
+        """An answer has begun and will not be completed: the client must not take it for whole."""
+        self.is_answer_done = True
+        if self.answer is not None and self.answer.status == 101:
+            self.client.end_tunnel()
+            return
+        self._conclude(outcome.TRUNCATED if ended == outcome.RESET else ended)
+        self.client.break_off(is_framed=self._out != _RAW)
+
+    def on_client_gone(self) -> None:
+        """The client left before its answer was complete: upstream is told, by a reset."""
+        if self.is_answer_done:
+            return
+        self.is_answer_done = True
+        self.waits_until_ns = 0
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abandon()
+        self._stop_copies(outcome.CLIENT_LEFT)
+        if self._pairs is not None:
+            for pair in self._pairs:
+                pair.exclude(outcome.CLIENT_LEFT)
+        if self._tally is not None and not (self.answer is not None and self.answer.status == 101):
+            self._tally.answered(outcome.CLIENT_GONE, 0, 0)
+
+    def _conclude(self, ended: int) -> None:
+        """Count a failed live leg, and its pairs: a failing live is evidence too."""
+        now_ns = time.monotonic_ns()
+        if self._tally is not None:
+            self._tally.answered(ended, 0, 0)
+            self._tally.received += self.request_bytes
+        if not self.is_request_done:
+            self._stop_copies(outcome.CLIENT_LEFT)
+        if self._pairs is not None:
+            spent_ns = now_ns - (self.dispatched_ns or self.arrived_ns)
+            for pair in self._pairs:
+                pair.live_ended(ended, 0, spent_ns, None)
+
+    def _stop_copies(self, fate: int) -> None:
+        """The request will not be completed: neither will its copies."""
+        if self.copies is not None:
+            for copy in self.copies:
+                copy.abandon(fate)
+
+    # Upgrades.
+
+    def on_upgrade(self, connection: UpstreamConnection, head: ResponseHead, rest: bytes) -> None:
+        """101: the head is relayed, then bytes pass both ways until either side ends."""
+        self.answer = head
+        lines = [*head.lines, b"Connection: Upgrade", b"Upgrade: " + (head.upgrade or self.head.upgrade), b"", rest]
+        now_ns = time.monotonic_ns()
+        self.first_ns = now_ns - self.dispatched_ns
+        if self._tally is not None:
+            self._tally.answered(101, self.first_ns, now_ns - self.arrived_ns)
+        wire = CRLF.join(lines)
+        self.sent += len(wire)
+        self.client.transport.write(wire)
+        self._watch_tunnel()
+        self.client.begin_tunnel(connection)
+
+    def _watch_tunnel(self) -> None:
+        """Tunnels end when both sides are silent for an hour: WebSocket pings come far more often."""
+        if self.connection is not None and self._fleet is not None:
+            self._fleet.deadlines.set(self.connection, time.monotonic_ns() + _TUNNEL_IDLE_NS)
+
+
+_TUNNEL_IDLE_NS: Final = 3600 * 10**9
+
+# How answer payload goes to the client.
+_PLAIN: Final = 0
+_CHUNKED: Final = 1
+_RAW: Final = 2

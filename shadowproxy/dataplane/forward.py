@@ -1,0 +1,305 @@
+"""Fleets at work: which endpoint takes a leg, and the connections that are kept to it.
+
+The fleet decides, the connection speaks (upstream.py), asyncio moves the bytes. Idle connections are a
+stack per endpoint: the one used last is the one least likely to have been closed by the other side.
+
+A leg that finds no idle connection waits, in order, for the first that opens or comes free. What was
+never sent may be sent elsewhere: a leg whose connection could not be opened tries each other endpoint
+once. Anything that was sent is the leg's own to judge (exchange.py retries; a copy never does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from shadowproxy.config.model import Balance, Fleet
+from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane.addresses import Addresses
+from shadowproxy.dataplane.deadlines import Deadlines
+from shadowproxy.dataplane.head import ResponseHeads
+from shadowproxy.dataplane.upstream import Leg, UpstreamConnection
+from shadowproxy.policy import nanoseconds
+
+EJECTION_FACTOR_LIMIT: Final = 10
+"""An endpoint that keeps failing stays out at most this many periods."""
+
+WRITE_HIGH: Final = 262144
+"""Bytes queued towards an endpoint before its client is paused."""
+
+
+class Endpoint:
+    """One address of a fleet, its connections and its health."""
+
+    def __init__(self, url: str, fleet: FleetRuntime) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None, url
+        self.url = url
+        self.fleet = fleet
+        self.is_tls = parts.scheme == "https"
+        self.host = parts.hostname
+        self.port = parts.port or (443 if self.is_tls else 80)
+        bracketed = f"[{self.host}]" if ":" in self.host else self.host
+        self.authority = (f"{bracketed}:{parts.port}" if parts.port else bracketed).encode()
+        self.deadlines: Deadlines = fleet.deadlines
+        self.heads: ResponseHeads = fleet.heads
+        self.addresses = Addresses(self.host, self.port, fleet.config.dns_refresh)
+        self.idle: list[UpstreamConnection] = []
+        self.waiting: deque[Leg] = deque()
+        self.outstanding = 0
+        self.opening = 0
+        self.open: set[UpstreamConnection] = set()
+        self.is_unhealthy = False
+        self._failures_in_row = 0
+        self._ejections = 0
+        self._ejected_until_ns = 0
+        self._openings: set[asyncio.Task[None]] = set()
+        self.connects = 0
+        self.failures: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url}, outstanding={self.outstanding}, idle={len(self.idle)}, waiting={len(self.waiting)})"
+
+    def is_available(self, now_ns: int) -> bool:
+        """Neither ejected nor found unhealthy by checks."""
+        return not self.is_unhealthy and self._ejected_until_ns <= now_ns
+
+    def assign(self, leg: Leg, *, may_wait: bool, wants_fresh: bool) -> bool:
+        """Give `leg` a connection now or in its turn; False where neither can be."""
+        if self.idle and not wants_fresh:
+            self._use(self.idle.pop(), leg)
+            return True
+        can_open = len(self.open) + self.opening < self.fleet.max_connections
+        if not can_open and (not may_wait or len(self.waiting) >= self.fleet.max_waiting):
+            return False
+        self.waiting.append(leg)
+        # No more openings than legs that wait for one.
+        if can_open and self.opening < len(self.waiting):
+            self._begin_opening()
+        return True
+
+    def _use(self, connection: UpstreamConnection, leg: Leg) -> None:
+        self.outstanding += 1
+        connection.use(leg)
+        leg.on_connection(connection)
+
+    def _begin_opening(self) -> None:
+        self.opening += 1
+        task = asyncio.get_running_loop().create_task(self._open())
+        self._openings.add(task)
+        task.add_done_callback(self._openings.discard)
+
+    async def _open(self) -> None:
+        ended = 0
+        try:
+            async with asyncio.timeout(self.fleet.config.connect_timeout):
+                connection = await self._connect()
+        except TimeoutError:
+            ended = outcome.CONNECT_TIMEOUT
+        except (ssl.SSLError, ssl.CertificateError):
+            ended = outcome.TLS
+        except ConnectionRefusedError:
+            ended = outcome.REFUSED
+        except ConnectionError:
+            ended = outcome.RESET
+        except OSError:
+            ended = outcome.UNREACHABLE
+        finally:
+            self.opening -= 1
+        if ended:
+            self.failures[ended] = self.failures.get(ended, 0) + 1
+            self.failed()
+            if self.waiting:
+                leg = self.waiting.popleft()
+                self.fleet.reassign(leg, self, ended)
+            self._open_for_waiting()
+            return
+        self.connects += 1
+        self._serve(connection)
+
+    async def _connect(self) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        context = self.fleet.ssl_context if self.is_tls else None
+        last: OSError = OSError("no address")
+        for family, address in await self.addresses.ranked(loop):
+            try:
+                transport, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(self),
+                    address,
+                    self.port,
+                    family=family,
+                    ssl=context,
+                    server_hostname=(self.fleet.config.tls.server_name or self.host) if context is not None else None,
+                )
+            except OSError as error:
+                last = error
+                continue
+            transport.set_write_buffer_limits(high=WRITE_HIGH)
+            self.open.add(connection)
+            return connection
+        raise last
+
+    def _serve(self, connection: UpstreamConnection) -> None:
+        """A connection has opened or come free: the first leg in line gets it, else the pool."""
+        while self.waiting:
+            leg = self.waiting.popleft()
+            if leg.waits_until_ns:
+                self._use(connection, leg)
+                return
+        if self.fleet.is_closed:
+            connection.close()
+            return
+        self.idle.append(connection)
+        keepalive_ns = self.fleet.keepalive_ns
+        self.deadlines.set(connection, time.monotonic_ns() + keepalive_ns)
+
+    def released(self, connection: UpstreamConnection, *, is_reusable: bool) -> None:
+        """An exchange on `connection` is over."""
+        self.outstanding -= 1
+        if is_reusable:
+            self._failures_in_row = self._ejections = 0
+            if self.fleet.keepalive_ns:
+                self._serve(connection)
+            else:
+                connection.close()
+
+    def _open_for_waiting(self) -> None:
+        if len(self.waiting) > self.opening and len(self.open) + self.opening < self.fleet.max_connections:
+            self._begin_opening()
+
+    def discard_idle(self, connection: UpstreamConnection) -> None:
+        """An idle connection has expired or misbehaved."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+        connection.close()
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection is gone for good."""
+        self.open.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+        if self.waiting:
+            self._open_for_waiting()
+
+    def failed(self) -> None:
+        """Passive health: one more failure that is the endpoint's."""
+        eject = self.fleet.config.eject
+        self._failures_in_row += 1
+        if eject.failures and self._failures_in_row >= eject.failures:
+            self._failures_in_row = 0
+            factor = min(2**self._ejections, EJECTION_FACTOR_LIMIT)
+            self._ejections = min(self._ejections + 1, 8)
+            self._ejected_until_ns = time.monotonic_ns() + nanoseconds(eject.period * factor)
+
+    def expire_waiting(self, now_ns: int) -> None:
+        """Fail legs that have waited for a connection too long."""
+        while self.waiting and self.waiting[0].waits_until_ns <= now_ns:
+            leg = self.waiting.popleft()
+            if leg.waits_until_ns:
+                leg.on_failure(outcome.OVERFLOW if self._is_full() else outcome.CONNECT_TIMEOUT)
+
+    def _is_full(self) -> bool:
+        return len(self.open) >= self.fleet.max_connections
+
+    def close(self) -> None:
+        """Let go of idle connections; those in use close when their exchange is over."""
+        for connection in self.idle:
+            connection.close()
+        self.idle.clear()
+
+    def report(self) -> dict[str, Any]:
+        """Gauges and deltas for the tally (messages.py)."""
+        report = {
+            "outstanding": self.outstanding,
+            "idle": len(self.idle),
+            "open": len(self.open),
+            "connects": self.connects,
+            "failures": {outcome.name_of(ended): count for ended, count in self.failures.items()},
+            "is_ejected": not self.is_available(time.monotonic_ns()),
+        }
+        self.connects = 0
+        self.failures = {}
+        return report
+
+
+class FleetRuntime:
+    """A fleet of the current config, with its endpoints' connections."""
+
+    def __init__(self, config: Fleet, deadlines: Deadlines, heads: ResponseHeads) -> None:
+        self.config = config
+        self.deadlines = deadlines
+        self.heads = heads
+        self.max_connections = config.max_connections
+        self.max_waiting = config.max_waiting
+        self.keepalive_ns = nanoseconds(config.keepalive)
+        self.connect_ns = nanoseconds(config.connect_timeout)
+        self.header_ns = nanoseconds(config.header_timeout)
+        self.idle_ns = nanoseconds(config.idle_timeout)
+        self.total_ns = nanoseconds(config.timeout)
+        self.is_closed = False
+        self.ssl_context = _ssl_context(config) if any(url.startswith("https") for url in config.endpoints) else None
+        self.endpoints = [Endpoint(url, self) for url in config.endpoints]
+        self._next = 0
+        self._is_round_robin = config.balance is Balance.ROUND_ROBIN
+
+    def __repr__(self) -> str:
+        return f"FleetRuntime({self.config.name}, {self.endpoints})"
+
+    def dispatch(self, leg: Leg, now_ns: int, *, may_wait: bool = True, wants_fresh: bool = False) -> bool:
+        """Give `leg` to an endpoint. False where no endpoint can take it; the leg has then heard nothing."""
+        endpoints = self.endpoints
+        endpoint = endpoints[0] if len(endpoints) == 1 else self._choose(now_ns, None)
+        return endpoint.assign(leg, may_wait=may_wait, wants_fresh=wants_fresh)
+
+    def _choose(self, now_ns: int, apart_from: Endpoint | None) -> Endpoint:
+        """The endpoint for the next leg; with all of them out, all of them count as in (nothing is better than something)."""
+        start = self._next = (self._next + 1) % len(self.endpoints)
+        in_turn = self.endpoints[start:] + self.endpoints[:start]
+        candidates = [endpoint for endpoint in in_turn if endpoint is not apart_from and endpoint.is_available(now_ns)]
+        if not candidates:
+            candidates = [endpoint for endpoint in in_turn if endpoint is not apart_from] or in_turn
+        if self._is_round_robin:
+            return candidates[0]
+        return min(candidates, key=lambda endpoint: endpoint.outstanding + len(endpoint.waiting))
+
+    def reassign(self, leg: Leg, failed: Endpoint, ended: int) -> None:
+        """The leg's connection could not be opened: nothing was sent, so another endpoint may take it."""
+        if not leg.waits_until_ns:
+            return
+        now_ns = time.monotonic_ns()
+        others = [endpoint for endpoint in self.endpoints if endpoint is not failed and endpoint.is_available(now_ns)]
+        if others and now_ns < leg.waits_until_ns and self._choose(now_ns, failed).assign(leg, may_wait=True, wants_fresh=False):
+            return
+        leg.on_failure(ended)
+
+    def expire_waiting(self, now_ns: int) -> None:
+        """Fail legs that have waited too long for a connection."""
+        for endpoint in self.endpoints:
+            if endpoint.waiting:
+                endpoint.expire_waiting(now_ns)
+
+    def close(self) -> None:
+        """The fleet has left the config: no connection of it is kept."""
+        self.is_closed = True
+        for endpoint in self.endpoints:
+            endpoint.close()
+
+    def report(self) -> dict[str, Any]:
+        """Per endpoint, for the tally."""
+        return {endpoint.url: endpoint.report() for endpoint in self.endpoints}
+
+
+def _ssl_context(config: Fleet) -> ssl.SSLContext:
+    tls = config.tls
+    context = ssl.create_default_context(cafile=tls.ca or None)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert:
+        context.load_cert_chain(tls.cert, tls.key or None)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,30 @@
+"""Answers that the proxy gives itself: `application/problem+json` (RFC 9457), never a stack trace."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Final
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {413: "Content Too Large"}
+
+
+def problem(status: int, code: str, detail: str, *, date_line: bytes, is_last: bool, is_head: bool = False, extra: bytes = b"") -> bytes:
+    """A whole answer, head and body.
+
+    Args:
+        status: 4xx or 5xx (or 200 for a local OPTIONS answer).
+        code: stable reason, the one that the counter carries.
+        detail: a sentence; it must not quote what the client sent.
+        date_line: the Date field with its CRLF.
+        is_last: the connection closes behind it.
+        is_head: leave the body out, as HEAD wants it.
+        extra: further field lines, each with CRLF.
+    """
+    phrase = _PHRASES.get(status, "Error")
+    body = json.dumps({"type": "about:blank", "title": phrase, "status": status, "code": code, "detail": detail}).encode() + b"\n"
+    head = (
+        b"HTTP/1.1 %d %b\r\nServer: shadowproxy\r\n%bContent-Type: application/problem+json\r\nContent-Length: %d\r\nCache-Control: no-store\r\n%b%b\r\n"
+        % (status, phrase.encode(), date_line, len(body), extra, b"Connection: close\r\n" if is_last else b"")
+    )
+    return head if is_head else head + body

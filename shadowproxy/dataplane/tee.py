@@ -1,0 +1,437 @@
+"""Copies: the mirrored leg, which cannot hurt live.
+
+What makes that so, by construction:
+
+*   A copy knows its pair and its tee; it knows nothing of the exchange or the client, so there is nothing
+    of theirs that it could delay, fail or change. (MIR-07)
+*   Nothing here waits. A copy that cannot be sent at once, or that its shadow does not read, is given up
+    and counted. (P1, P2)
+*   What a copy may hold is bounded three times: bytes of one copy, bytes of all copies of a worker, number
+    of copies of a mirror. (P6)
+*   What a shadow may send is bounded too: by time, by ANSWER_LIMIT, and by how much all shadows together
+    may make this worker read in a tick. (MIR-03)
+*   Overload leaves out whole units first: the sampled range shrinks while many copies are under way, so
+    that the sessions still mirrored stay complete.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane.head import CHUNKED, CRLF, ResponseHead
+from shadowproxy.dataplane.tally import MirrorTally, Pair, add
+from shadowproxy.hashspace import point as point_of
+from shadowproxy.policy import COPY, MirrorPolicy, unit_of
+from shadowproxy.policy.compile import CREDENTIALS
+
+if TYPE_CHECKING:
+    from shadowproxy.dataplane.exchange import Exchange
+    from shadowproxy.dataplane.forward import FleetRuntime
+    from shadowproxy.dataplane.upstream import UpstreamConnection
+    from shadowproxy.dataplane.worker import Worker
+
+MARK: Final = b"X-Shadow-Mirror"
+"""The field that marks a copy: the mirror's name and the instance that made it."""
+
+ANSWER_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of one shadow answer that are read; a longer one counts as never finished."""
+
+READ_PER_TICK: Final = 16 * 1024 * 1024
+"""Bytes that all shadows of a worker may make it read in a tick (67 ms) before they are paused until the next."""
+
+BREAKER_LIMIT_NS: Final = 30 * 10**9
+"""Longest pause of an open breaker."""
+
+SCALE_FLOOR: Final = 0.01
+"""The sampled range shrinks to no less than this part of itself: something must show that the shadow has recovered."""
+
+
+class Breaker:
+    """Stops trying a shadow that only fails. Closed, open until a time, or half-open with one probe under way."""
+
+    __slots__ = ("_failures", "_is_probing", "_open_until_ns", "_period_ns")
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._period_ns = 0
+        self._open_until_ns = 0
+        self._is_probing = False
+
+    def __repr__(self) -> str:
+        return f"Breaker({self.state})"
+
+    @property
+    def state(self) -> str:
+        """`closed`, `open` or `half-open`."""
+        if not self._open_until_ns:
+            return "closed"
+        return "half-open" if self._is_probing else "open"
+
+    def admits(self, now_ns: int) -> bool:
+        """Whether a copy may be tried; an open breaker past its time admits one probe."""
+        if not self._open_until_ns:
+            return True
+        if self._is_probing or now_ns < self._open_until_ns:
+            return False
+        self._is_probing = True
+        return True
+
+    def succeeded(self) -> None:
+        """A copy got a whole answer."""
+        self._failures = 0
+        self._period_ns = 0
+        self._open_until_ns = 0
+        self._is_probing = False
+
+    def failed(self, now_ns: int, limit: int, period_ns: int) -> None:
+        """A copy failed: `limit` in a row open the breaker (0: never) for `period_ns`, doubling while probes fail."""
+        if not limit:
+            return
+        self._failures += 1
+        if self._is_probing or self._failures >= limit:
+            self._period_ns = min(self._period_ns * 2 if self._period_ns and self._is_probing else period_ns, BREAKER_LIMIT_NS)
+            self._open_until_ns = now_ns + self._period_ns
+            self._is_probing = False
+            self._failures = 0
+
+    def cancelled(self) -> None:
+        """The probe ended without saying anything about the shadow."""
+        self._is_probing = False
+
+
+class Tee:
+    """One mirror of one route at work. Outlives config generations: `configure` replaces its policy and fleet."""
+
+    __slots__ = ("_is_plain", "_mark", "breaker", "copies", "fleet", "policy", "scale", "tally", "worker")
+
+    def __init__(self, worker: Worker, tally: MirrorTally) -> None:
+        self.worker = worker
+        self.tally = tally
+        self.copies: set[Copy] = set()
+        self.breaker = Breaker()
+        self.scale = 1.0
+
+    def __repr__(self) -> str:
+        return f"Tee({self.policy.key}, copies={len(self.copies)}, scale={self.scale:.2f}, {self.breaker!r})"
+
+    def configure(self, policy: MirrorPolicy, fleet: FleetRuntime) -> None:
+        """Work by `policy` from now on; copies under way are not touched."""
+        self.policy = policy
+        self.fleet = fleet
+        self._is_plain = policy.removed == CREDENTIALS and policy.host_mode == "preserve"
+        self._mark = b"%b: %b;by=%b\r\n%b" % (MARK, policy.name.encode(), self.worker.instance, policy.added)
+
+    def point(self, exchange: Exchange, draw: float) -> float:
+        """The unit's place in the hash space; `draw` where the mirror has no unit or the request carries none."""
+        unit = self.policy.unit
+        if unit is None:
+            return draw
+        assert exchange.trace is not None
+        head = exchange.head
+        found = unit_of(unit, head.path, head.fields, exchange.client.address, exchange.trace.trace_id)
+        return draw if found is None else point_of(found, self.policy.salt)
+
+    def offer(self, exchange: Exchange, point: float, common: bytes, forwarded: bytes) -> Copy | None:
+        """Count the request as eligible, decide, and make the copy where it is to be mirrored.
+
+        Args:
+            exchange: the live side, read for the request only.
+            point: the unit's place.
+            common: the client's field lines as live gets them, joined.
+            forwarded: the forwarding fields, with CRLF.
+        """
+        worker = self.worker
+        policy = self.policy
+        tally = self.tally
+        head = exchange.head
+        worker.words[tally.word] += 1
+        fate = policy.decide(
+            head.method,
+            head.length,
+            is_upgrade=bool(head.upgrade),
+            is_marked=bool(head.mark),
+            point=point,
+            scale=self.scale,
+        )
+        now_ns = exchange.arrived_ns
+        if fate == COPY:
+            if worker.words[0]:
+                fate = outcome.KILLED
+            elif len(self.copies) >= policy.in_flight:
+                fate = outcome.SHED_IN_FLIGHT
+            elif head.length and worker.tee_held >= worker.limits.tee_memory:
+                fate = outcome.SHED_MEMORY
+            elif not self.breaker.admits(now_ns):
+                fate = outcome.SHED_BREAKER
+        if fate != COPY:
+            tally.fates[fate] += 1
+            if fate <= outcome.HOLDOUT:
+                if exchange.control_tees is None:
+                    exchange.control_tees = []
+                exchange.control_tees.append(self)
+            return None
+        return Copy(self, tally.open(now_ns + policy.pair_timeout_ns), exchange, self._head(exchange, common, forwarded))
+
+    def _head(self, exchange: Exchange, common: bytes, forwarded: bytes) -> bytes:
+        """The copy's head: the client's lines without credentials, our fields, the mark."""
+        head = exchange.head
+        if not self._is_plain:
+            common = self._changed(head.lines)
+        elif head.credentials:
+            lines = head.lines.copy()
+            for line in head.credentials:
+                lines.remove(line)
+            common = CRLF.join(lines)
+        assert exchange.trace is not None
+        return b"".join((
+            b"%b %b HTTP/1.1\r\n" % (head.method, head.target),
+            common, CRLF if common else b"",
+            b"" if head.authority else b"Host: %b\r\n" % self.fleet.endpoints[0].authority,
+            forwarded,
+            exchange.trace.copy_line(),
+            b"Transfer-Encoding: chunked\r\n" if head.length == CHUNKED else b"",
+            self._mark,
+            CRLF,
+        ))  # fmt: skip
+
+    def _changed(self, lines: list[bytes]) -> bytes:
+        """The client's lines by this mirror's header rules."""
+        policy = self.policy
+        kept: list[bytes] = []
+        for line in lines:
+            name = line[: line.find(b":")].lower()
+            if name in policy.removed:
+                continue
+            if name == b"host" and policy.host_mode != "preserve":
+                kept.append(b"Host: " + _rewritten_host(line[5:].strip(b" \t"), policy.host_mode, policy.host_text))
+            else:
+                kept.append(line)
+        return CRLF.join(kept)
+
+    def unmirrored(self, last_ns: int) -> None:
+        """A request that was eligible and left out on purpose took `last_ns` on live: what mirroring is compared with."""
+        add(self.tally.holdout_last, last_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Once a tick: the overload scale follows the copies under way, and late pairs are resolved."""
+        load = len(self.copies) / self.policy.in_flight
+        if load > 0.5:
+            self.scale = max(self.scale * 0.9, SCALE_FLOOR)
+        elif self.scale < 1.0 and load < 0.25:
+            self.scale = min(self.scale * 1.05 + 0.001, 1.0)
+        if self.tally.ring:
+            self.tally.expire(now_ns)
+
+    def kill(self) -> None:
+        """Stop every copy under way; what is queued for a shadow is not sent."""
+        for copy in list(self.copies):
+            copy.abandon(outcome.KILLED)
+
+
+def _rewritten_host(host: bytes, mode: str, text: bytes) -> bytes:
+    if mode == "literal":
+        return text
+    name, colon, port = host.rpartition(b":")
+    if colon and port.isdigit():
+        return name + text + b":" + port
+    return host + text
+
+
+class Copy:
+    """One mirrored leg (see `upstream.Leg`). Ends exactly once, in `_end`."""
+
+    __slots__ = (
+        "_first_ns", "_has_ended", "_hasher", "_held", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
+        "accepts_upgrade", "connection", "dispatched_ns", "is_paused", "method", "pair", "tee", "waits_until_ns",
+    )  # fmt: skip
+
+    def __init__(self, tee: Tee, pair: Pair, exchange: Exchange, wire: bytes) -> None:
+        self.tee = tee
+        self.pair = pair
+        self.method = exchange.method
+        self.accepts_upgrade = False
+        self.connection: UpstreamConnection | None = None
+        self.dispatched_ns = 0
+        self.waits_until_ns = 0
+        self.is_paused = False
+        self._wire = wire
+        self._started_ns = exchange.arrived_ns
+        self._queued: list[bytes] | None = None
+        self._held = 0
+        self._sent = 0
+        self._received = 0
+        self._is_request_done = False
+        self._has_ended = False
+        self._hasher: xxh3_64 | None = None
+        self._first_ns = 0
+        self._status = 0
+
+    def __repr__(self) -> str:
+        state = "ended" if self._has_ended else ("waiting" if self.connection is None else "sent")
+        return f"Copy({self.tee.policy.key}, {self.method.decode('latin-1')}, {state})"
+
+    def start(self, payload: bytes, *, is_end: bool) -> None:
+        """Send the head, and what has come of the body, as soon as a connection is there."""
+        tee = self.tee
+        tee.copies.add(self)
+        if payload:
+            self._wire += payload
+            self._sent = len(payload)
+        self._is_request_done = is_end
+        now_ns = self._started_ns
+        self.waits_until_ns = now_ns + min(tee.fleet.connect_ns, tee.policy.timeout_ns)
+        if not tee.fleet.dispatch(self, now_ns):
+            tee.breaker.cancelled()
+            self._end(0, fate=outcome.SHED_NO_ENDPOINT)
+
+    def send(self, wire: bytes, size: int, *, is_end: bool) -> None:
+        """More of the request's body: `size` bytes of payload, framed as live gets them. May drop the copy; never blocks."""
+        if self._has_ended:
+            return
+        self._is_request_done = is_end
+        if not wire:
+            if is_end and self.connection is not None:
+                self.connection.is_request_sent = True
+            return
+        tee = self.tee
+        policy = tee.policy
+        self._sent += size
+        if self._sent > policy.body_limit:
+            self.abandon(outcome.TOO_LARGE)
+            return
+        connection = self.connection
+        if connection is None:
+            if self._queued is None:
+                self._queued = []
+            self._queued.append(wire)
+            held = self._held + len(wire)
+        else:
+            connection.is_request_sent = is_end
+            connection.send(wire)
+            held = connection.transport.get_write_buffer_size()
+        worker = tee.worker
+        worker.tee_held += held - self._held
+        self._held = held
+        if held > policy.body_budget:
+            self.abandon(outcome.SHED_LAG)
+        elif worker.tee_held > worker.limits.tee_memory:
+            self.abandon(outcome.SHED_MEMORY)
+
+    def abandon(self, fate: int) -> None:
+        """Give the copy up; its pair is not compared."""
+        if self._has_ended:
+            return
+        self.waits_until_ns = 0
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abandon()
+        self.tee.breaker.cancelled()
+        self._end(0, fate=fate)
+
+    def _end(self, ended: int, *, digest: int | None = None, fate: int = -1) -> None:
+        """The one end of a copy: with an outcome to compare, or with the fate of one that is not."""
+        self._has_ended = True
+        tee = self.tee
+        tee.copies.discard(self)
+        if self._held:
+            tee.worker.tee_held -= self._held
+            self._held = 0
+        self._queued = None
+        pair = self.pair
+        if fate >= 0:
+            pair.exclude(fate)
+            return
+        now_ns = time.monotonic_ns()
+        if ended >= 100:
+            tee.breaker.succeeded()
+        else:
+            tee.breaker.failed(now_ns, tee.policy.breaker_failures, tee.policy.breaker_period_ns)
+        pair.shadow_ended(ended, self._first_ns, now_ns - (self.dispatched_ns or self._started_ns), digest)
+
+    # As a leg.
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        """A connection is ours: send what there is."""
+        self.connection = connection
+        self.waits_until_ns = 0
+        wire = self._wire
+        if self._queued is not None:
+            wire += b"".join(self._queued)
+            self._queued = None
+        connection.is_request_sent = self._is_request_done
+        self.dispatched_ns = time.monotonic_ns()
+        connection.send(wire)
+        # From the start and not from here: connecting is part of what a shadow may take.
+        self.tee.fleet.deadlines.set(connection, self._started_ns + self.tee.policy.timeout_ns)
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """Not ours to relay."""
+
+    def on_answer(self, head: ResponseHead, payload: bytes, *, is_end: bool) -> None:
+        """The final head, with the payload that came with it: only counted."""
+        self._first_ns = time.monotonic_ns() - self.dispatched_ns
+        self._status = head.status
+        if is_end:
+            self.connection = None
+            self._end(head.status, digest=xxh3_64_intdigest(payload))
+        else:
+            self._hasher = xxh3_64(payload)
+            self._account(len(payload))
+
+    def on_payload(self, payload: bytes) -> None:
+        """More of an answer that nobody will see."""
+        if self._hasher is not None:
+            self._hasher.update(payload)
+        self._account(len(payload))
+
+    def _account(self, size: int) -> None:
+        self._received += size
+        worker = self.tee.worker
+        worker.shadow_read_left -= size
+        connection = self.connection
+        if connection is None:
+            return
+        if self._received > ANSWER_LIMIT:
+            self.connection = None
+            connection.abandon()
+            self._end(outcome.TIMEOUT)
+        elif worker.shadow_read_left < 0 and not self.is_paused:
+            self.is_paused = True
+            connection.transport.pause_reading()
+            worker.paused_copies.append(self)
+
+    def resume(self) -> None:
+        """A new tick: read on."""
+        self.is_paused = False
+        if self.connection is not None:
+            self.connection.transport.resume_reading()
+
+    def on_end(self, trailers: list[bytes]) -> None:
+        """The answer is whole."""
+        self.connection = None
+        self._end(self._status, digest=self._hasher.intdigest() if self._hasher is not None else 0)
+
+    def on_failure(self, ended: int) -> None:
+        """The shadow failed: an outcome, compared like any other."""
+        self.connection = None
+        if self._has_ended:
+            return
+        if ended == outcome.OVERFLOW:
+            self.tee.breaker.cancelled()
+            self._end(0, fate=outcome.SHED_NO_ENDPOINT)
+        else:
+            self._end(ended)
+
+    def on_upgrade(self, connection: UpstreamConnection, head: ResponseHead, rest: bytes) -> None:
+        """Cannot happen: upgrades are not mirrored and `accepts_upgrade` is false."""
+        raise AssertionError(connection)
+
+    def on_blocked(self) -> None:
+        """The budget in `send` decides, not the socket."""
+
+    def on_unblocked(self) -> None:
+        """See on_blocked."""

@@ -1,0 +1,360 @@
+"""One connection to an endpoint: reads answers, and hands what it reads to the leg that uses it.
+
+States and what a byte means in each::
+
+    IDLE ──use()──▶ AWAITING ──head──▶ BODY ──last byte──▶ IDLE or CLOSED
+                       │  ▲ 1xx           (length, chunked, or until the connection ends)
+                       │  └──┘
+                       └──101 that was asked for──▶ TUNNEL ──▶ CLOSED
+
+A connection goes back to its pool only when the answer was complete, said that the connection lives on,
+had nothing behind it, and the request had been sent whole. A byte that comes while IDLE closes it: it
+would be read as the answer to somebody else's request (FRM-13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane.framing import ChunkedReader
+from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, UNTIL_CLOSE, ResponseHead
+from shadowproxy.errors import BadResponse
+
+if TYPE_CHECKING:
+    from shadowproxy.dataplane.forward import Endpoint
+
+HEAD_LIMIT: Final = 131072
+"""Bytes of an answer's head: twice what we accept from clients; cookies add up."""
+
+INTERIM_LIMIT: Final = 32
+"""1xx answers before the final one; more is an attack on us or on the client."""
+
+IDLE = 0
+AWAITING = 1
+BODY = 2
+TUNNEL = 3
+CLOSED = 4
+_STATES = ("idle", "awaiting", "body", "tunnel", "closed")
+
+_LINGER_RESET = struct.pack("ii", 1, 0)
+
+
+class Leg(Protocol):
+    """What uses a connection: the live side of an exchange, a mirrored copy, a health check.
+
+    `method` decides how the answer's body ends; `accepts_upgrade` whether a 101 is welcome.
+    `waits_until_ns` bounds its wait for a connection.
+    """
+
+    method: bytes
+    accepts_upgrade: bool
+    waits_until_ns: int
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        """The connection is yours: send."""
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """A 1xx answer other than 101."""
+
+    def on_answer(self, head: ResponseHead, payload: bytes, *, is_end: bool) -> None:
+        """The final head and the payload that came with it."""
+
+    def on_payload(self, payload: bytes) -> None:
+        """More payload."""
+
+    def on_end(self, trailers: list[bytes]) -> None:
+        """The answer is complete; the connection is no longer yours."""
+
+    def on_failure(self, ended: int) -> None:
+        """The leg is over without a whole answer; the connection is no longer yours."""
+
+    def on_upgrade(self, connection: UpstreamConnection, head: ResponseHead, rest: bytes) -> None:
+        """101: from now on bytes pass through `on_payload` and `UpstreamConnection.send` until the end."""
+
+    def on_blocked(self) -> None:
+        """The endpoint reads more slowly than we send."""
+
+    def on_unblocked(self) -> None:
+        """It has caught up."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """See the module's text. Reads, never decides."""
+
+    __slots__ = (
+        "_body", "_interims", "_left", "_partial", "_until_close", "deadline_ns", "endpoint", "has_answered_any", "is_request_sent", "is_reusable",
+        "is_reused", "leg", "opened_ns", "state", "transport", "watched_tick",
+    )  # fmt: skip
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.leg: Leg | None = None
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.state = IDLE
+        self.is_reused = False
+        self.has_answered_any = False
+        self.is_request_sent = False
+        self.is_reusable = False
+        self.opened_ns = 0
+        self.deadline_ns = 0
+        self.watched_tick = 0
+        self._partial = b""
+        self._body: ChunkedReader | None = None
+        self._left = 0
+        self._until_close = False
+        self._interims = 0
+
+    def __repr__(self) -> str:
+        return f"UpstreamConnection({self.endpoint.authority.decode()}, {_STATES[self.state]}, reused={self.is_reused})"
+
+    # What the leg does with it.
+
+    def use(self, leg: Leg) -> None:
+        """Begin an exchange for `leg`; the caller then lets it send."""
+        assert self.state == IDLE, self
+        self.leg = leg
+        self.state = AWAITING
+        self.is_request_sent = False
+        self.has_answered_any = False
+        self._interims = 0
+
+    def send(self, wire: bytes) -> None:
+        """Queue bytes towards the endpoint. Never blocks; `on_blocked` tells when to stop."""
+        self.transport.write(wire)
+
+    def abandon(self) -> None:
+        """Give the connection up at once, with a reset: nothing that is still queued goes out (P4)."""
+        leg, self.leg = self.leg, None
+        if leg is not None:
+            self.endpoint.released(self, is_reusable=False)
+        if self.state != CLOSED:
+            self.state = CLOSED
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                try:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+                except OSError:
+                    pass
+            self.transport.abort()
+
+    def close(self) -> None:
+        """Close an idle or finished connection."""
+        if self.state != CLOSED:
+            self.state = CLOSED
+            self.transport.close()
+
+    # What asyncio tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is connected (and the TLS handshake done)."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the endpoint."""
+        if self.state == AWAITING:
+            self._read_head(data)
+        elif self.state == BODY:
+            self._read_body(data)
+        elif self.state == TUNNEL:
+            assert self.leg is not None
+            self.leg.on_payload(data)
+        elif self.state == IDLE:
+            self.endpoint.discard_idle(self)
+
+    def eof_received(self) -> bool:
+        """The endpoint has sent its last byte."""
+        if self.state == TUNNEL:
+            assert self.leg is not None
+            self.leg.on_end([])
+            return True
+        if self.state == BODY and self._until_close:
+            self._end([])
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        was, self.state = self.state, CLOSED
+        leg, self.leg = self.leg, None
+        self.endpoint.deadlines.drop(self)
+        if leg is not None:
+            self.endpoint.released(self, is_reusable=False)
+            if was == BODY:
+                ended = outcome.TRUNCATED
+            elif was == TUNNEL:
+                ended = outcome.RESET
+            else:
+                self.endpoint.failed()
+                ended = outcome.RESET
+            leg.on_failure(ended)
+        self.endpoint.lost(self)
+
+    def pause_writing(self) -> None:
+        """Our write buffer is over its mark."""
+        if self.leg is not None:
+            self.leg.on_blocked()
+
+    def resume_writing(self) -> None:
+        """It has drained."""
+        if self.leg is not None:
+            self.leg.on_unblocked()
+
+    def on_deadline(self, now_ns: int) -> None:
+        """No progress for too long, or kept idle for long enough."""
+        if self.state == IDLE:
+            self.endpoint.discard_idle(self)
+        else:
+            if self.state == AWAITING:
+                self.endpoint.failed()
+            self._fail(outcome.TIMEOUT)
+
+    # Reading.
+
+    def _read_head(self, received: bytes) -> None:
+        if self._partial:
+            received = self._partial + received
+            self._partial = b""
+        self.has_answered_any = True
+        leg = self.leg
+        assert leg is not None
+        end = received.find(END_OF_HEAD)
+        if end < 0:
+            if len(received) > HEAD_LIMIT:
+                self._fail(outcome.MALFORMED)
+            else:
+                self._partial = received
+            return
+        end += 4
+        try:
+            if end > HEAD_LIMIT:
+                raise BadResponse("head_too_long", f"read a head of {end} bytes, limit {HEAD_LIMIT}")
+            head = self.endpoint.heads.read(received[:end], leg.method)
+        except BadResponse:
+            self._fail(outcome.MALFORMED)
+            return
+        if head.status < 200:
+            self._read_interim(leg, head, received[end:])
+            return
+        rest = received[end:]
+        self.is_reusable = head.is_reusable
+        length = head.length
+        if length == len(rest):
+            # The whole answer in one read: the common case, and the only one that needs no state.
+            self._release()
+            leg.on_answer(head, rest, is_end=True)
+        elif length >= 0:
+            self._read_sized(leg, head, rest)
+        elif length == CHUNKED:
+            self._body = ChunkedReader(is_request=False)
+            self.state = BODY
+            self._read_chunked(rest, head)
+        else:
+            assert length == UNTIL_CLOSE
+            self._until_close = True
+            self.state = BODY
+            leg.on_answer(head, rest, is_end=False)
+
+    def _read_sized(self, leg: Leg, head: ResponseHead, rest: bytes) -> None:
+        if len(rest) > head.length:
+            # FRM-13: more than was announced. The answer stands; the connection does not.
+            self.is_reusable = False
+            self._release()
+            leg.on_answer(head, rest[: head.length], is_end=True)
+        else:
+            self.state = BODY
+            self._left = head.length - len(rest)
+            leg.on_answer(head, rest, is_end=False)
+
+    def _read_interim(self, leg: Leg, head: ResponseHead, rest: bytes) -> None:
+        self._interims += 1
+        if head.status == 101:
+            if leg.accepts_upgrade and self.is_request_sent:
+                self.state = TUNNEL
+                leg.on_upgrade(self, head, rest)
+            else:
+                # EXP-05: nobody asked for it.
+                self._fail(outcome.MALFORMED)
+            return
+        if self._interims > INTERIM_LIMIT:
+            self._fail(outcome.MALFORMED)
+            return
+        leg.on_interim(head)
+        if rest and self.leg is leg:
+            self._read_head(rest)
+
+    def _read_body(self, received: bytes) -> None:
+        leg = self.leg
+        assert leg is not None
+        if self._body is not None:
+            self._read_chunked(received, None)
+        elif self._until_close:
+            leg.on_payload(received)
+        else:
+            left = self._left - len(received)
+            if left > 0:
+                self._left = left
+                leg.on_payload(received)
+                return
+            if left < 0:
+                self.is_reusable = False
+                received = received[:left]
+            leg.on_payload(received)
+            if self.leg is leg:
+                self._end([])
+
+    def _read_chunked(self, received: bytes, head: ResponseHead | None) -> None:
+        body = self._body
+        leg = self.leg
+        assert body is not None
+        assert leg is not None
+        try:
+            payload = body.feed(received)
+        except BadResponse:
+            if head is None:
+                self._fail(outcome.TRUNCATED)
+            else:
+                self._fail(outcome.MALFORMED)
+            return
+        if body.is_done and body.rest:
+            self.is_reusable = False
+        if head is not None:
+            if body.is_done and not body.trailers:
+                self._release()
+                leg.on_answer(head, payload, is_end=True)
+                return
+            leg.on_answer(head, payload, is_end=False)
+        elif payload:
+            leg.on_payload(payload)
+        if body.is_done and self.leg is leg:
+            self._end(body.trailers)
+
+    def _end(self, trailers: list[bytes]) -> None:
+        leg = self.leg
+        assert leg is not None
+        self._release()
+        leg.on_end(trailers)
+
+    def _release(self) -> None:
+        """The answer is complete: pool the connection, or close it."""
+        is_reusable = self.is_reusable and self.is_request_sent and not self._until_close
+        self.leg = None
+        self._body = None
+        if is_reusable:
+            self.state = IDLE
+            self.is_reused = True
+            self.endpoint.released(self, is_reusable=True)
+        else:
+            self.close()
+            self.endpoint.released(self, is_reusable=False)
+
+    def _fail(self, ended: int) -> None:
+        leg, self.leg = self.leg, None
+        self._body = None
+        self.state = CLOSED
+        self.transport.abort()
+        if leg is not None:
+            self.endpoint.released(self, is_reusable=False)
+            leg.on_failure(ended)
