@@ -1,0 +1,4 @@
+"""Statistics over what workers counted. Pure: values in, values out.
+
+sketch   quantiles of log-bucket counts
+"""

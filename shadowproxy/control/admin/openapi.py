@@ -1,0 +1,253 @@
+"""What the admin API offers: one table, from which the routes and their OpenAPI description are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shadowproxy import __version__
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain"
+HTML: Final = "text/html"
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One operation. `name` is the handler's name and the operation id."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answer: str = JSON
+    schema: str = ""
+    query: tuple[tuple[str, str, Schema], ...] = ()
+    has_body: bool = False
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether it needs the bearer token."""
+        return self.path.startswith("/api/")
+
+
+_CHANGE: Final = (403, 415)
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint("GET", "/", "page", "The page that shows live and shadow side by side.", answer=HTML),
+    Endpoint("GET", "/page/{name}", "page_file", "A file of the page.", answer=TEXT, refusals=(404,)),
+    Endpoint("GET", "/livez", "livez", "Whether the control process runs.", answer=TEXT),
+    Endpoint("GET", "/readyz", "readyz", "Whether at least one worker serves.", answer=TEXT, refusals=(503,)),
+    Endpoint("GET", "/metrics", "metrics", "Metrics in the Prometheus or OpenMetrics text format.", answer=TEXT),
+    Endpoint("GET", "/api/v1/status", "status", "What runs, whether it works, and the conservation law of every mirror.", schema="Status"),
+    Endpoint("GET", "/api/v1/workers", "workers", "Worker slots and processes.", schema="Workers"),
+    Endpoint(
+        "GET",
+        "/api/v1/compare",
+        "compare",
+        "Live and shadow side by side, per mirror.",
+        schema="Compare",
+        query=(("route", "Only the mirrors of this route.", {"type": "string"}),),
+        refusals=(404,),
+    ),
+    Endpoint("GET", "/api/v1/config", "get_config", "The config in force; its ETag goes into If-Match of a PUT.", schema="Config"),
+    Endpoint(
+        "PUT",
+        "/api/v1/config",
+        "put_config",
+        "Validate a config and put it in force, whole, until the next reload or restart.",
+        schema="Changed",
+        has_body=True,
+        refusals=(400, *_CHANGE, 409, 412, 413, 422),
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/config/reload",
+        "reload",
+        "Read the config file again and put it in force.",
+        schema="Changed",
+        refusals=(400, *_CHANGE, 409, 413, 422),
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/kill",
+        "kill",
+        "Stop mirroring in every worker, now and after a restart. Idempotent.",
+        schema="Switched",
+        refusals=_CHANGE,
+    ),
+    Endpoint("POST", "/api/v1/resume", "resume", "Mirror again. Idempotent.", schema="Switched", refusals=_CHANGE),
+    Endpoint(
+        "GET",
+        "/api/v1/audit",
+        "audit",
+        "The newest audit records, newest first.",
+        schema="AuditRecords",
+        query=(("limit", "How many records.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),),
+        refusals=(400,),
+    ),
+    Endpoint("GET", "/api/v1/openapi.json", "openapi", "This description.", schema="Description"),
+)
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _list_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _map_of(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _or_null(kind: str) -> Schema:
+    return {"type": [kind, "null"]}
+
+
+_TEXT: Final[Schema] = {"type": "string"}
+_FLAG: Final[Schema] = {"type": "boolean"}
+_NUMBER: Final[Schema] = {"type": "number"}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_COUNTS: Final = _map_of(_COUNT)
+_SLOTS: Final = _list_of(_COUNT)
+_QUANTILES: Final = {name: _or_null("number") for name in ("p50", "p90", "p99", "p999")}
+_LATENCY: Final = _object(first=_object(count=_COUNT, **_QUANTILES), last=_object(count=_COUNT, **_QUANTILES))
+_ERRORS: Final = _object(count=_COUNT, rate=_or_null("number"))
+_LAW: Final = {"eligible": _COUNT, "pending": _COUNT, "fates": _COUNTS, "is_conserved": _FLAG}
+_PART: Final = _object(is_up=_FLAG, problem=_or_null("string"))
+_WORKER: Final = {
+    "slot": _COUNT,
+    "pid": _COUNT,
+    "state": {"type": "string", "enum": ["starting", "ready", "draining"]},
+    "generation": _COUNT,
+    "is_silent": _FLAG,
+}
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Problem": {
+        "type": "object",
+        "required": ["type", "title", "status"],
+        "properties": {
+            "type": _TEXT,
+            "title": _TEXT,
+            "status": _COUNT,
+            "detail": _TEXT,
+            "request_id": _TEXT,
+            "problems": _list_of(_object(path=_TEXT, message=_TEXT, line=_COUNT, column=_COUNT, file=_TEXT, suggestion=_TEXT)),
+        },
+    },
+    "Status": _object(
+        version=_TEXT,
+        pid=_COUNT,
+        started=_TEXT,
+        uptime_seconds=_NUMBER,
+        is_ready=_FLAG,
+        is_stopping=_FLAG,
+        is_killed=_FLAG,
+        admin=_TEXT,
+        config=_object(file=_or_null("string"), generation=_COUNT, digest=_TEXT, problem=_or_null("string")),
+        store=_PART,
+        audit=_PART,
+        listeners=_list_of(_object(name=_TEXT, configured=_TEXT, address=_TEXT, tls=_FLAG)),
+        workers=_list_of(_object(**_WORKER)),
+        clients=_object(open=_COUNT, accepted=_COUNT, requests=_COUNT, turned_away=_COUNT),
+        routes=_map_of(_object(requests=_COUNT, outcomes=_COUNTS)),
+        mirrors=_map_of(_object(**_LAW, range=_NUMBER, breakers=_COUNTS, in_flight=_COUNT, held_bytes=_COUNT)),
+        refusals=_COUNTS,
+    ),
+    "Workers": _object(
+        slots=_list_of(_object(slot=_COUNT, restarts=_COUNT, respawn_delay_seconds=_NUMBER, cpu_seconds=_NUMBER)),
+        processes=_list_of(_object(**_WORKER, rss_bytes=_COUNT, open_clients=_COUNT)),
+    ),
+    "Compare": _object(
+        time=_TEXT,
+        uptime_seconds=_NUMBER,
+        generation=_COUNT,
+        is_killed=_FLAG,
+        mirrors=_list_of(
+            _object(
+                route=_TEXT,
+                mirror=_TEXT,
+                live_fleet=_TEXT,
+                shadow_fleet=_TEXT,
+                **_LAW,
+                pairs=_COUNT,
+                coverage=_or_null("number"),
+                latency=_object(live=_LATENCY, shadow=_LATENCY),
+                errors=_object(live=_ERRORS, shadow=_ERRORS),
+                matrix=_list_of(_object(live=_TEXT, shadow=_TEXT, count=_COUNT)),
+                bodies=_object(equal=_COUNT, different=_COUNT, unknown=_COUNT),
+                live_penalty=_object(**_QUANTILES),
+                unmirrored=_COUNT,
+            )
+        ),
+    ),
+    "Config": _object(generation=_COUNT, digest=_TEXT, file=_or_null("string"), config={"type": "object"}),
+    "Changed": _object(result={"type": "string", "enum": ["ok", "unchanged"]}, generation=_COUNT, digest=_TEXT, unanswered_workers=_SLOTS),
+    "Switched": _object(
+        is_killed=_FLAG,
+        was_killed=_FLAG,
+        is_complete=_FLAG,
+        is_persisted=_FLAG,
+        workers=_list_of(_object(slot=_COUNT, pid=_COUNT, is_confirmed=_FLAG, seconds=_NUMBER)),
+        unconfirmed_workers=_SLOTS,
+    ),
+    "AuditRecords": _object(
+        head=_TEXT,
+        records=_list_of(
+            {
+                **_object(seq=_COUNT, time=_TEXT, actor=_TEXT, source=_TEXT, action=_TEXT, result=_TEXT, prev=_TEXT),
+                "additionalProperties": _TEXT,
+            }
+        ),
+    ),
+    "Description": {"type": "object"},
+}
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of ENDPOINTS."""
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "shadowproxy admin API", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": SCHEMAS, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        endpoint.answer: {"schema": {"$ref": f"#/components/schemas/{endpoint.schema}"} if endpoint.schema else {"type": "string"}}
+    }
+    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
+    refusals = (*endpoint.refusals, 421, *((401, 429) if endpoint.is_protected else ()))
+    for status in sorted(set(refusals)):
+        is_text = endpoint.name == "readyz" and status == 503
+        refused = (
+            {TEXT: {"schema": {"type": "string"}}}
+            if is_text
+            else {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        )
+        responses[str(status)] = {"description": "Refused.", "content": refused}
+    operation: dict[str, Any] = {"operationId": endpoint.name, "summary": endpoint.summary, "responses": responses}
+    if endpoint.is_protected:
+        operation["security"] = [{"token": []}]
+    parameters: list[dict[str, Any]] = [{"name": name, "in": "query", "description": text, "schema": schema} for name, text, schema in endpoint.query]
+    if "{name}" in endpoint.path:
+        parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+    if endpoint.has_body:
+        parameters.append(
+            {"name": "If-Match", "in": "header", "description": "Digest of the config to replace.", "schema": {"type": "string"}}
+        )
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
+    if parameters:
+        operation["parameters"] = parameters
+    return operation

@@ -1,0 +1,116 @@
+"""The documents that the admin API returns when asked. Each is computed from memory at that moment."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shadowproxy import __version__
+from shadowproxy.control import comparison
+
+if TYPE_CHECKING:
+    from shadowproxy.control.supervisor import Supervisor
+    from shadowproxy.control.worker import Worker
+
+
+def status(supervisor: Supervisor) -> dict[str, Any]:
+    """What runs, whether it works, and the conservation law of every mirror."""
+    counts, configs = supervisor.counts, supervisor.configs
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "started": timestamp(supervisor.started_at),
+        "uptime_seconds": round(supervisor.uptime_seconds, 3),
+        "is_ready": supervisor.is_ready,
+        "is_stopping": supervisor.is_stopping,
+        "is_killed": supervisor.switch.is_on,
+        "admin": supervisor.admin_url,
+        "config": {
+            "file": str(configs.file) if configs.file else None,
+            "generation": configs.generation,
+            "digest": configs.digest,
+            "problem": configs.problem or None,
+        },
+        "store": {"is_up": not supervisor.store.problem, "problem": supervisor.store.problem or None},
+        "audit": {"is_up": not supervisor.audit.problem, "problem": supervisor.audit.problem or None},
+        "listeners": [
+            {
+                "name": listener.name,
+                "configured": listener.address,
+                "address": str(supervisor.listeners.address(listener)),
+                "tls": listener.tls is not None,
+            }
+            for listener in ([] if supervisor.is_stopping else supervisor.config.listen)
+        ],
+        "workers": [_worker(worker) for worker in supervisor.crew.workers],
+        "clients": {
+            "open": sum(a.open_clients for a in counts.accounts),
+            **{n: counts.clients[n] for n in ("accepted", "requests", "turned_away")},
+        },
+        "routes": {
+            name: {"requests": route.responses.total(), "outcomes": dict(sorted(route.responses.items()))}
+            for name, route in counts.routes.items()
+        },
+        "mirrors": {key: _mirror(supervisor, key) for key in counts.mirrors},
+        "refusals": dict(sorted(counts.refusals.items())),
+    }
+
+
+def compare(supervisor: Supervisor, route: str | None) -> dict[str, Any]:
+    """Live and shadow side by side, for every mirror or those of one route."""
+    return {
+        "time": timestamp(time.time()),
+        "uptime_seconds": round(supervisor.uptime_seconds, 3),
+        "generation": supervisor.configs.generation,
+        "is_killed": supervisor.switch.is_on,
+        "mirrors": comparison.comparison(supervisor.counts, supervisor.config, route),
+    }
+
+
+def workers(supervisor: Supervisor) -> dict[str, Any]:
+    """Every slot of the crew, and the processes in it."""
+    counts = supervisor.counts
+    return {
+        "slots": [
+            {
+                "slot": place.slot,
+                "restarts": place.restarts,
+                "respawn_delay_seconds": place.delay,
+                "cpu_seconds": round(counts.cpu_seconds(place.slot), 3) if place.slot in counts.processes else 0.0,
+            }
+            for place in supervisor.crew.places
+        ],
+        "processes": [
+            _worker(worker) | {"rss_bytes": worker.account.rss_bytes, "open_clients": worker.account.open_clients}
+            for worker in supervisor.crew.workers
+        ],
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _worker(worker: Worker) -> dict[str, Any]:
+    return {
+        "slot": worker.slot,
+        "pid": worker.pid,
+        "state": str(worker.state),
+        "generation": worker.generation,
+        "is_silent": worker.is_silent,
+    }
+
+
+def _mirror(supervisor: Supervisor, key: str) -> dict[str, Any]:
+    seen = list(supervisor.counts.mirror_accounts(key))
+    breakers = [one.breaker for one in seen]
+    return {
+        **comparison.conservation(supervisor.counts, key),
+        "range": min((one.range for one in seen), default=1.0),
+        "breakers": {state: breakers.count(state) for state in ("closed", "open", "half-open")},
+        "in_flight": sum(one.in_flight for one in seen),
+        "held_bytes": sum(one.held_bytes for one in seen),
+    }

@@ -1,0 +1,231 @@
+"""The control process of one instance: starts everything, and ends everything.
+
+Order of a start: claim the state, read token and kill switch, bind every address, open the
+admin API, start the workers. Order of a stop: stop listening, drain the workers (bounded), close the
+admin API, the store and the logs. What fails before the workers run ends the start with
+one line; what fails later is logged, counted, and leaves live traffic alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from shadowproxy import __version__
+from shadowproxy.config.addresses import HostPort, is_loopback, parse_host_port
+from shadowproxy.control.accesslog import AccessWriter
+from shadowproxy.control.admin.app import build_app
+from shadowproxy.control.audit import SYSTEM, Audit
+from shadowproxy.control.counts import Counts
+from shadowproxy.control.crew import Crew
+from shadowproxy.control.killswitch import KillSwitch
+from shadowproxy.control.listeners import Listeners, bind_one, bound_address
+from shadowproxy.control.places import Places, Token
+from shadowproxy.control.reload import Reloader
+from shadowproxy.errors import ControlError, ShadowproxyError
+from shadowproxy.store import open_store, path_of
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from shadowproxy.config.model import Config
+    from shadowproxy.control.lines import LineWriter
+
+_log = logging.getLogger("shadowproxy.control")
+
+WORKER_COMMAND: Final = (sys.executable, "-m", "shadowproxy.dataplane.worker")
+
+CLEAN: Final = 0
+CUT_SHORT: Final = 1
+"""Exit status when a second signal ended what was in flight."""
+
+
+class Supervisor:
+    """One running instance.
+
+    Args:
+        config: an accepted config.
+        file: where it came from; None when it has no file.
+        command: the worker program; tests put their own in its place.
+        log: the writer of control's own log, for its counters.
+    """
+
+    def __init__(
+        self, config: Config, file: Path | None = None, *, command: Sequence[str] = WORKER_COMMAND, log: LineWriter | None = None
+    ) -> None:
+        self.counts = Counts()
+        self.listeners = Listeners()
+        self.started_at = time.time()
+        self.auth_failures = 0
+        self.instance = secrets.token_hex(8)
+        self.is_stopping = False
+        self._is_cut_short = False
+        self._started = time.monotonic()
+        self._log = log
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._runner: web.AppRunner | None = None
+        self._admin_socket: socket.socket | None = None
+        self.store = open_store(config.state)
+        self.places = Places(Path(path_of(config.state)))
+        self.places.lock()
+        self.audit = Audit(self.places.audit)
+        self.access = AccessWriter(config.access_log)
+        self.crew = Crew(command, self.listeners, self.counts, self.instance, self.access.write)
+        self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
+        self.switch = KillSwitch(self.crew, self.store, self.audit)
+        self.token: Token | None = None
+
+    def __repr__(self) -> str:
+        return f"<Supervisor pid={os.getpid()} generation={self.configs.generation} {self.crew!r}>"
+
+    @property
+    def config(self) -> Config:
+        """The config in force."""
+        return self.configs.config
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether at least one worker serves, and no stop was asked for."""
+        return not self.is_stopping and self.crew.is_ready
+
+    @property
+    def uptime_seconds(self) -> float:
+        """How long this process has run."""
+        return time.monotonic() - self._started
+
+    @property
+    def log_dropped(self) -> int:
+        """Lines of the log that a blocked stderr did not take."""
+        return self._log.dropped if self._log else 0
+
+    @property
+    def admin_address(self) -> HostPort:
+        """Where the admin API listens."""
+        assert self._admin_socket is not None
+        return bound_address(self._admin_socket)
+
+    @property
+    def admin_url(self) -> str:
+        """Where commands reach the admin API; loopback when it listens everywhere."""
+        where = self.admin_address
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 compared with, not bound
+        return f"http://{HostPort(everywhere.get(where.host, where.host), where.port)}"
+
+    async def run(self) -> int:
+        """Start, serve until stopped, drain, and return the exit status.
+
+        Raises:
+            ControlError: it cannot start; nothing is left running.
+        """
+        try:
+            await self.start()
+            await self._stop.wait()
+        finally:
+            await self.end()
+        return CUT_SHORT if self._is_cut_short else CLEAN
+
+    async def start(self) -> None:
+        """Bring everything up.
+
+        Raises:
+            ControlError: an address, the token or the first policy cannot be used.
+        """
+        config = self.config
+        if not config.admin.token_file and not is_loopback(parse_host_port(config.admin.address).host):
+            raise ControlError(f"admin {config.admin.address} can be reached from other machines: name a token file (admin.token_file)")
+        self.token = self.places.load_token(config.admin.token_file)
+        await self.switch.restore()
+        self._admin_socket = bind_one(config.admin.address, "admin")
+        self.listeners.open(config.listen, config.workers)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+        self._runner = web.AppRunner(build_app(self), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._admin_socket).start()
+        self._announce(self.token)
+        self.audit.record(SYSTEM, "start", "ok", after=self.configs.digest, detail=f"pid {os.getpid()}, version {__version__}")
+        await self.crew.start(config, self.configs.generation)
+        if self.crew.is_ready:
+            _log.warning("ready: %d worker%s", config.workers, "s" * (config.workers > 1))
+        elif not self.is_stopping:
+            _log.critical("no worker is ready")
+
+    def stop(self) -> None:
+        """Drain and end; called again, end at once. Never blocks."""
+        if self.is_stopping:
+            _log.critical("second signal: ending without finishing what is in flight")
+            self._is_cut_short = True
+            self.crew.end_now()
+            return
+        self.is_stopping = True
+        self.crew.stop_replacing()
+        _log.warning("stopping: requests in flight have %g s", self.config.limits.drain_timeout)
+        self._stop.set()
+
+    async def end(self) -> None:
+        """Take everything down, in an order that loses nothing."""
+        self.is_stopping = True
+        self.listeners.close()
+        await self.crew.drain(self.config.limits.drain_timeout)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._admin_socket is not None:
+            self._admin_socket.close()
+        self.audit.record(SYSTEM, "stop", "ok", before=self.configs.digest)
+        await self.store.close()
+        await asyncio.to_thread(self.audit.close)
+        await asyncio.to_thread(self.access.close)
+        self.places.withdraw()
+        _log.warning("stopped")
+
+    def _hang_up(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self) -> None:
+        try:
+            await self.configs.reload(SYSTEM)
+        except ShadowproxyError:
+            return  # said, counted and audited by the reloader
+        except Exception:  # noqa: BLE001 a bug in one reload must not end the process or vanish
+            _log.exception("reload failed")
+
+    def _follow(self, config: Config) -> None:
+        self.access.configure(config.access_log)
+
+    def _announce(self, token: Token) -> None:
+        facts: dict[str, Any] = {
+            "pid": os.getpid(),
+            "version": __version__,
+            "admin": self.admin_url,
+            "token_file": str(token.path),
+            "config_file": str(self.configs.file) if self.configs.file else "",
+            "started": self.started_at,
+        }
+        self.places.announce(facts)
+        config = self.config
+        _log.warning("shadowproxy %s, pid %d, config %s", __version__, os.getpid(), self.configs.file or "(none)")
+        for listener in config.listen:
+            scheme = "https" if listener.tls else "http"
+            _log.warning("listening on %s://%s (%s)", scheme, self.listeners.address(listener), listener.name)
+        _log.warning("admin %s, token in %s", self.admin_url, token.path)
+        if not is_loopback(self.admin_address.host):
+            _log.warning("the admin API can be reached from other machines, without TLS: %s", self.admin_address)
+        for warning in (token.warning, self.places.warning, self.audit.problem, self.store.problem):
+            if warning:
+                _log.critical("%s", warning)
