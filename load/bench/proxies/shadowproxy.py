@@ -1,0 +1,72 @@
+"""The proxy of this repository: one worker, with its features on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import shadowproxy
+from load.bench.processes import children_of, command_of, free_port, python_module
+from load.bench.proxies.adapter import NotInstalled, Proxy
+
+if TYPE_CHECKING:
+    from load.bench.proxies.adapter import Setup
+
+WORKER = "shadowproxy.dataplane.worker"
+HOLDOUT_PERCENT = 0.1
+"""Small enough to keep the mirror whole, large enough that every request is looked up in the hash space."""
+
+
+def config(setup: Setup, *, admin: int) -> dict[str, Any]:
+    """A config with what a production mirror has on: sticky key, hold-out, header rules on the copy, forwarding headers."""
+    fleets: dict[str, Any] = {"live": {"endpoints": [f"http://127.0.0.1:{setup.live}"]}}
+    route: dict[str, Any] = {"name": "all", "match": {"path": "/"}, "live": "live"}
+    if setup.shadow:
+        fleets["shadow"] = {"endpoints": [f"http://127.0.0.1:{setup.shadow}"]}
+        mirror = {
+            "to": "shadow",
+            "percent": 100,
+            "holdout": HOLDOUT_PERCENT,
+            "key": "header:x-user-id",
+            "methods": ["GET", "HEAD", "POST"],
+            "body_limit": setup.body_limit,
+            "timeout": setup.shadow_timeout_s,
+            "headers": {"set": {"x-shadow": "1"}, "remove": ["x-internal"]},
+        }
+        route["mirror"] = [mirror]
+    return {
+        "listen": [{"name": "front", "address": f"127.0.0.1:{setup.port}"}],
+        "admin": {"address": f"127.0.0.1:{admin}"},
+        "workers": 1,
+        "state": "sqlite:///state.db",
+        "limits": {"idle_timeout": "300s"},
+        "fleets": fleets,
+        "routes": [route],
+    }
+
+
+class Shadowproxy(Proxy):
+    """Control process on the other CPU, one worker on the proxy's."""
+
+    name = "shadowproxy"
+    has_control_process = True
+
+    def version(self) -> str:
+        """The version of this repository."""
+        if importlib.util.find_spec("shadowproxy.__main__") is None:
+            raise NotInstalled("shadowproxy has no command line")
+        return shadowproxy.__version__
+
+    def command(self, setup: Setup) -> list[str]:
+        """Write shadowproxy.yaml."""
+        # Through JSON, which turns tuples and paths into what YAML's safe dumper knows.
+        plain = json.loads(json.dumps(config(setup, admin=free_port())))
+        (setup.directory / "shadowproxy.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+        return python_module("shadowproxy", "run", "-c", "shadowproxy.yaml")
+
+    def data_plane(self, pid: int) -> list[int]:
+        """The workers."""
+        return [child for child in children_of(pid) if WORKER in command_of(child)]
