@@ -269,7 +269,7 @@ def _resident_bytes() -> int:
 class WorkerProcess:
     """The process around a Worker: link, listeners, ticks, drain."""
 
-    def __init__(self, worker: Worker, listeners: dict[str, socket.socket]) -> None:
+    def __init__(self, worker: Worker, listeners: dict[str, list[socket.socket]]) -> None:
         self._worker = worker
         self._sockets = listeners
         self._servers: list[asyncio.Server] = []
@@ -329,7 +329,7 @@ class WorkerProcess:
             self._worker.kill()
             self._link.send({"type": "done", "id": message["id"]})
         elif kind == "resume":
-            self._worker.words[messages.KILL_WORD] = 0
+            # The word is control's to clear: a late resume must not undo the kill that came after it.
             self._link.send({"type": "done", "id": message["id"]})
         elif kind == "drain":
             self._begin_drain(float(message["seconds"]))
@@ -368,8 +368,7 @@ class WorkerProcess:
 
     async def _listen(self, generation: int) -> None:
         for listener in self._worker.config.listen:
-            sock = self._sockets.get(listener.name)
-            if sock is not None:
+            for sock in self._sockets.get(listener.name, ()):
                 self._servers.append(await self._serve(listener, sock))
         gc.collect()
         gc.freeze()
@@ -448,10 +447,10 @@ def main(arguments: list[str] | None = None) -> int:
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     words = memoryview(mmap.mmap(options.words, messages.WORDS * 8)).cast("Q")
-    listeners: dict[str, socket.socket] = {}
+    listeners: dict[str, list[socket.socket]] = {}
     for text in options.listener:
         name, _, fd = text.rpartition("=")
-        listeners[name] = socket.socket(fileno=int(fd))
+        listeners.setdefault(name, []).append(socket.socket(fileno=int(fd)))
     process = WorkerProcess(Worker(options.slot, words), listeners)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(process.run(socket.socket(fileno=options.channel)))
