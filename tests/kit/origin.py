@@ -157,7 +157,7 @@ class Turn:
 
 def _plain_ok(turn: Turn) -> None:
     turn.read_body()
-    turn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    turn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + (b"" if turn.request.method == "HEAD" else b"ok"))
 
 
 class Origin:

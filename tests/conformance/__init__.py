@@ -1,0 +1,3 @@
+"""HTTP/1 conformance: verdicts on raw requests, and the 66 proxy requirements."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Tables that tests read."""
+
+from __future__ import annotations

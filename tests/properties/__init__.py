@@ -1,0 +1,3 @@
+"""Hypothesis properties and fuzzing."""
+
+from __future__ import annotations
