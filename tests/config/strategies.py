@@ -1,0 +1,143 @@
+"""Hypothesis strategies for configs: plain data that the loader accepts, and values to spoil it with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from hypothesis import strategies as st
+
+from shadowproxy.config.model import Config
+from shadowproxy.config.shape import Field, Shape, fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FLEETS: Final = ("live", "shadow", "v2.next")
+LISTENERS: Final = ("front", "back")
+
+_BY_FORMAT: Final[dict[str, st.SearchStrategy[str]]] = {
+    "cidr": st.sampled_from(["10.0.0.0/8", "127.0.0.1", "::1/128", "2001:db8::/32"]),
+    "endpoint": st.sampled_from(["http://10.1.2.3:80", "https://live.example", "http://[2001:db8::1]:8080", "http://localhost:9001"]),
+    "file": st.text("abc/._-", max_size=20),
+    "header-name": st.from_regex(r"X-[a-z]{1,8}", fullmatch=True),
+    "header-value": st.from_regex(r"[!-~]([ -~]{0,6}[!-~])?", fullmatch=True),
+    "host": st.sampled_from(["example.com", "10.0.0.1"]),
+    "host-pattern": st.sampled_from(["example.com", "*.example.com", "[::1]", "SHOP.example"]),
+    "method": st.sampled_from(["GET", "HEAD", "POST", "DELETE", "PROPFIND"]),
+    "regex": st.sampled_from([r"/a/[0-9]+", r"/(x|y)", ".*"]),
+    "state": st.sampled_from(["sqlite:///a.db", "redis://localhost:6379/0", "sqlite:////var/lib/x.db"]),
+}
+
+junk = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=12)
+    | st.sampled_from(["5s", "1MiB", "25%", "auto", "${env:A}", "off"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+"""Anything that JSON can say, and NaN."""
+
+
+@st.composite
+def plain_configs(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw plain data of a config that is sound in itself and in its references."""
+    config = draw(_objects(Config, leave_out=("listen", "fleets", "routes", "admin")))
+    ports = draw(st.lists(st.integers(1024, 8000), min_size=2, max_size=2, unique=True))
+    config["listen"] = [{"name": name, "address": f"127.0.0.1:{port}"} for name, port in zip(LISTENERS, ports, strict=True)]
+    config["fleets"] = {name: draw(_fleets()) for name in FLEETS}
+    config["routes"] = [draw(_routes(number)) for number in range(draw(st.integers(1, 3)))]
+    return config
+
+
+@st.composite
+def _fleets(draw: st.DrawFn) -> dict[str, Any]:
+    fleet = draw(_objects(_class_of(Config, "fleets"), keyed=True))
+    if "tls" in fleet and bool(fleet["tls"].get("cert")) != bool(fleet["tls"].get("key")):
+        fleet["tls"].update(cert="a.pem", key="a.key")
+    return fleet
+
+
+@st.composite
+def _routes(draw: st.DrawFn, number: int) -> dict[str, Any]:
+    route = draw(_objects(_class_of(Config, "routes"), leave_out=("live", "mirror", "name")))
+    route |= {"name": f"r{number}", "live": draw(st.sampled_from(FLEETS))}
+    if "match" in route:
+        for surplus in [name for name in ("path", "exact", "regex") if route["match"].get(name)][1:]:
+            del route["match"][surplus]
+        if "listener" in route["match"]:
+            route["match"]["listener"] = draw(st.sampled_from(LISTENERS))
+    mirrors = draw(st.integers(0, 2))
+    if mirrors:
+        of_mirror = _class_of(_class_of(Config, "routes"), "mirror")
+        drawn = [draw(_objects(of_mirror, leave_out=("to", "name"))) for _ in range(mirrors)]
+        route["mirror"] = [{**mirror, "to": draw(st.sampled_from(FLEETS)), "name": f"m{i}"} for i, mirror in enumerate(drawn)]
+    return route
+
+
+def _class_of(cls: type[Any], name: str) -> type[Any]:
+    shape = next(field for field in fields_of(cls) if field.name == name).shape
+    assert shape.item is not None
+    assert shape.item.cls is not None
+    return shape.item.cls
+
+
+@st.composite
+def _objects(draw: st.DrawFn, cls: type[Any], *, keyed: bool = False, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    found = {}
+    for field in fields_of(cls, keyed=keyed):
+        if field.name not in leave_out and (field.is_required or draw(st.booleans())):
+            found[field.name] = draw(_values(field))
+    return found
+
+
+def _values(field: Field) -> st.SearchStrategy[Any]:
+    return _of_shape(field.shape, field.metadata)
+
+
+def _of_shape(shape: Shape, metadata: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    least = 1 if metadata.get("nonempty") else 0
+    if shape.kind == "object":
+        assert shape.cls is not None
+        return _objects(shape.cls)
+    if shape.kind == "list":
+        assert shape.item is not None
+        return st.lists(_of_shape(shape.item, {**metadata, "nonempty": True}), min_size=least, max_size=3)
+    if shape.kind == "mapping":
+        return st.dictionaries(_BY_FORMAT["header-name"], _BY_FORMAT["header-value"], max_size=2)
+    if shape.kind == "enum":
+        assert shape.cls is not None
+        return st.sampled_from([str(member) for member in shape.cls])
+    if shape.kind == "string":
+        return _strings(metadata)
+    return _numbers(shape, metadata)
+
+
+def _strings(metadata: Mapping[str, Any]) -> st.SearchStrategy[str]:
+    if metadata.get("format") == "path":
+        return st.from_regex(r"(/[a-zA-Z0-9%._-]{0,5}){1,3}", fullmatch=True)
+    if "pattern" in metadata:
+        return st.from_regex(metadata["pattern"], fullmatch=True).filter(lambda text: len(text) < 60)
+    if "format" in metadata:
+        return _BY_FORMAT[metadata["format"]]
+    return st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+
+
+def _numbers(shape: Shape, metadata: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    low, high = metadata.get("minimum"), metadata.get("maximum")
+    if shape.kind == "boolean":
+        return st.booleans()
+    if shape.kind == "percent":
+        thousandths = st.integers(0, 100_000)
+        return thousandths.map(lambda n: n / 1000) | thousandths.map(lambda n: f"{n / 1000}%")
+    if shape.kind == "duration":
+        seconds = st.floats(low or 0, 10_000)
+        return seconds | st.sampled_from(["150ms", "5s", "2m", "1h30m"])
+    if shape.kind == "size":
+        return st.integers(int(low or 0), int(high or 2**40)) | st.sampled_from(["64KiB", "1024B", "100kB"])
+    if shape.kind == "number":
+        return st.floats(low, high)
+    words = st.just(metadata["keyword"]) if "keyword" in metadata else st.nothing()
+    return st.integers(int(low or 0), int(high or 10_000)) | words
