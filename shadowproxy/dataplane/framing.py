@@ -6,7 +6,8 @@ The rules of this file (RFC 9112 sections 6 and 7):
     Nothing else: no sign, no prefix, no blank, no bare CR or LF. (FRM-05)
 2.  Extensions are read, bounded and dropped: EXTENSIONS_LIMIT bytes a body (CVE-2023-39326).
 3.  Trailer fields are parsed, bounded and passed on as trailers; one that would frame, route or
-    authorise (TRAILERS_REFUSED) makes the message malformed. (FRM-06)
+    authorise (TRAILERS_REFUSED) makes the message malformed, one that comes too late to mean
+    anything (TRAILERS_DROPPED) is left out. (FRM-06)
 4.  A reader never holds payload: what it is given, it returns.
 """
 
@@ -29,20 +30,24 @@ TRAILERS_LIMIT: Final = 16384
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_EXTENSION = rb";[ \t]*" + _TOKEN + rb'(?:=(?:' + _TOKEN + rb'|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?'
+_EXTENSION = rb";[ \t]*" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb'|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?'
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)\r\n")
 _SIZE_START: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:\r|;[^\r\n]*\r?)?")
 _TRAILER: Final = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([\t \x21-\x7e\x80-\xff]*)")
 _SIZE_LIMIT: Final = 2**63
 
 TRAILERS_REFUSED: Final = frozenset(
+    {b"content-length", b"transfer-encoding", b"host", b"authorization", b"proxy-authorization", b"cookie", b"x-test-traffic"}
+)
+"""Fields that must not come after the body: they say where it ends, where it goes or who sent it (RFC 9110 section 6.5.1)."""
+
+TRAILERS_DROPPED: Final = frozenset(
     {
-        b"content-length", b"transfer-encoding", b"host", b"content-encoding", b"content-type", b"content-range", b"trailer", b"te", b"connection",
-        b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"expect", b"max-forwards", b"upgrade", b"cache-control", b"range",
-        b"x-test-traffic", b"traceparent",
+        b"content-encoding", b"content-type", b"content-range", b"trailer", b"te", b"connection", b"keep-alive", b"set-cookie", b"expect",
+        b"max-forwards", b"upgrade", b"cache-control", b"range", b"traceparent",
     }
 )  # fmt: skip
-"""Fields that must not come after the body: they say how to read it, where it goes or who sent it (RFC 9110 section 6.5.1)."""
+"""Fields that mean nothing any more once the body has been read, or that belong to a connection: left out (RFC 9110 section 6.5.2)."""
 
 _SIZE = 0
 _DATA = 1
@@ -123,7 +128,9 @@ class ChunkedReader:
     def _begin_chunk(self, size: int, extension: int) -> None:
         self._extensions += extension
         if self._extensions > EXTENSIONS_LIMIT:
-            raise self._malformed("chunk_extensions_too_long", f"read {self._extensions} bytes of chunk extensions, limit {EXTENSIONS_LIMIT}")
+            raise self._malformed(
+                "chunk_extensions_too_long", f"read {self._extensions} bytes of chunk extensions, limit {EXTENSIONS_LIMIT}"
+            )
         if size >= _SIZE_LIMIT:
             raise self._malformed("malformed_chunk", "the chunk size is over 2**63")
         self._left = size
@@ -158,7 +165,8 @@ class ChunkedReader:
             raise self._malformed("malformed_trailer", "a trailer line is name: value")
         if field[1].lower() in TRAILERS_REFUSED:
             raise self._malformed("forbidden_trailer", f"{field[1].decode('latin-1')} cannot be a trailer")
-        self.trailers.append(line[:-2])
+        if field[1].lower() not in TRAILERS_DROPPED:
+            self.trailers.append(line[:-2])
         return end + 1
 
     def _malformed(self, code: str, detail: str, status: int = 400) -> MessageError:

@@ -76,8 +76,10 @@ def violations(raw: bytes) -> list[str]:
             found.append(f"{name} refuses it: {problem!r}")
             continue
         complete = [message for message in read if message.is_complete]
-        if complete != [message for message in strict if message.is_complete]:
-            found.append(f"{name} reads {complete}, strictly it is {strict}")
+        lawful = [message for message in strict if message.is_complete]
+        if len(complete) != len(lawful):
+            found.append(f"{name} reads {len(complete)} requests where there are {len(lawful)}: {raw[-2000:]!r}")
+        found += [f"{name} reads {theirs} where there is {ours}" for theirs, ours in zip(complete, lawful, strict=False) if theirs != ours]
     return found
 
 

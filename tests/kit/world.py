@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 Plain = dict[str, Any]
 
 ALL_METHODS: Final = (
-    "GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK",
+    "GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK",
     "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE",
     "MKCALENDAR", "LINK", "UNLINK", "SOURCE", "QUERY",
 )  # fmt: skip
-"""Every method that llhttp knows for HTTP, but CONNECT."""
+"""Every method that llhttp knows for HTTP, but CONNECT and TRACE, which are never mirrored."""
 
 MIRROR: Final = "all/shadow"
 """The name of the mirror that `settings` makes."""
