@@ -90,7 +90,7 @@ def _our_addresses(config: Config) -> Iterator[tuple[HostPort, str, str]]:
     places = [
         (listener.address, f"listener {listener.name!r}", child(item("listen", i), "address")) for i, listener in enumerate(config.listen)
     ]
-    for address, name, path in (*places, (config.admin.address, "the admin API", "admin.address")):
+    for address, name, path in ((config.admin.address, "the admin API", "admin.address"), *places):
         try:
             yield parse_host_port(address), name, path
         except Unfit:
