@@ -1,0 +1,23 @@
+"""Certificates, keys and a token in a directory, under the names that the example configs use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trustme
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_certificates(directory: Path) -> None:
+    """Write server, client and root files into `directory`."""
+    authority = trustme.CA()
+    server, client = authority.issue_cert("live.internal", "localhost"), authority.issue_cert("client.internal")
+    for name, leaf in (("server", server), ("client", client)):
+        leaf.private_key_pem.write_to_path(directory / f"{name}.key")
+        for index, blob in enumerate(leaf.cert_chain_pems):
+            blob.write_to_path(directory / f"{name}.pem", append=index > 0)
+    authority.cert_pem.write_to_path(directory / "roots.pem")
+    authority.cert_pem.write_to_path(directory / "partners.pem")
+    (directory / "admin.token").write_text("0123456789abcdef0123456789abcdef\n")
