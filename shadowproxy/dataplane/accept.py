@@ -26,14 +26,14 @@ import time
 from typing import TYPE_CHECKING, Final, cast
 
 from shadowproxy.dataplane.exchange import CONTINUE, Exchange
-from shadowproxy.dataplane.forwarded import ForwardedFields, Networks
+from shadowproxy.dataplane.forwarded import ForwardedFields, Networks, plain_address
 from shadowproxy.dataplane.framing import ChunkedReader
-from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, HeadProbe, RequestHead
+from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, HeadProbe, RequestHead, RequestParts
 from shadowproxy.dataplane.problem import problem
 from shadowproxy.errors import BadRequest
 
 if TYPE_CHECKING:
-    from shadowproxy.dataplane.upstream import UpstreamConnection
+    from shadowproxy.dataplane.tunnel import Tunnel
     from shadowproxy.dataplane.worker import Worker
 
 PIPELINE_LIMIT: Final = 65536
@@ -86,7 +86,7 @@ class ClientConnection(asyncio.Protocol):
         self._pending = b""
         self._left = 0
         self._body: ChunkedReader | None = None
-        self._tunnel: UpstreamConnection | None = None
+        self._tunnel: Tunnel | None = None
         self._has_eof = False
         self._is_pumping = False
         self._is_reading_paused = False
@@ -102,7 +102,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         worker = self.worker
         peer = transport.get_extra_info("peername")
-        host = str(peer[0]) if peer else ""
+        host = plain_address(str(peer[0])) if peer else ""
         self.address = host.encode()
         scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
         if not worker.admit_client(self):
@@ -132,11 +132,12 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has sent its last byte; see the module's text on half-closed clients."""
         self._has_eof = True
-        if self.state == TUNNEL:
-            if self._tunnel is not None and self._tunnel.transport.can_write_eof():
-                self._tunnel.transport.write_eof()
-            return True
-        if self.state == WAIT and self.exchange is not None:
+        # TLS cannot stay half open; asyncio complains when asked to.
+        can_stay = self.transport.can_write_eof()
+        if self.state == TUNNEL and self._tunnel is not None:
+            self._tunnel.client_ended()
+            return can_stay
+        if self.state == WAIT and self.exchange is not None and can_stay:
             self.is_last = True
             if self.exchange.answer is None and not self.exchange.head.is_http10:
                 self.transport.write(CONTINUE)
@@ -151,7 +152,11 @@ class ClientConnection(asyncio.Protocol):
             exchange.on_client_gone()
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
-            tunnel.abandon()
+            tunnel.client_lost(is_clean=exc is None and self._has_eof)
+            tunnel.exchange.on_tunnel_over()
+            self.worker.requests += 1
+            if self.worker.access_sample:
+                self.worker.log_access(self, tunnel.exchange, 101)
         self._pending = self._partial = b""
         self._body = None
         self._probe = None
@@ -163,7 +168,10 @@ class ClientConnection(asyncio.Protocol):
         self.is_write_blocked = True
         worker = self.worker
         worker.deadlines.set(self, time.monotonic_ns() + worker.write_ns)
-        upstream = self.exchange.connection if self.exchange is not None else self._tunnel
+        if self._tunnel is not None:
+            self._tunnel.pause()
+            return
+        upstream = self.exchange.connection if self.exchange is not None else None
         if upstream is not None:
             upstream.transport.pause_reading()
             # Waiting for the client is not the endpoint's silence.
@@ -173,11 +181,11 @@ class ClientConnection(asyncio.Protocol):
         """The client has caught up."""
         self.is_write_blocked = False
         self.deadline_ns = 0
-        upstream = self.exchange.connection if self.exchange is not None else self._tunnel
-        if upstream is not None:
-            upstream.transport.resume_reading()
-            if self.exchange is not None:
-                self.exchange.watch()
+        if self._tunnel is not None:
+            self._tunnel.resume()
+        elif self.exchange is not None and self.exchange.connection is not None:
+            self.exchange.connection.transport.resume_reading()
+            self.exchange.watch()
 
     def on_deadline(self, now_ns: int) -> None:
         """Too slow, or idle for long enough."""
@@ -239,16 +247,17 @@ class ClientConnection(asyncio.Protocol):
         self._probe = None
         rest = received[end:]
         try:
-            head = self.worker.request_heads.read(received[:end] if rest else received)
+            parts = self.worker.request_heads.read(received[:end] if rest else received)
+            head = parts[3]
             if limits.body and head.length > limits.body:
                 raise BadRequest(413, "body_too_large", f"the body is {head.length} bytes, limit {limits.body}")
             if rest:
-                self._begin_with(head, rest, now_ns)
+                self._begin_with(parts, rest, now_ns)
                 return
         except BadRequest as error:
             self.refuse(error.status, error.code, error.detail)
             return
-        self.exchange = exchange = Exchange(self, head, now_ns)
+        self.exchange = exchange = Exchange(self, parts, now_ns)
         if head.length:
             self._expect_body(head, now_ns)
             exchange.begin(b"", is_end=False)
@@ -317,19 +326,20 @@ class ClientConnection(asyncio.Protocol):
         wait_ns = CONTINUE_AFTER_NS if head.expects_continue else self.worker.body_ns
         self.worker.deadlines.set(self, now_ns + wait_ns)
 
-    def _begin_with(self, head: RequestHead, rest: bytes, now_ns: int) -> None:
+    def _begin_with(self, parts: RequestParts, rest: bytes, now_ns: int) -> None:
         """A head with bytes behind it: body, next request, or neither.
 
         Raises:
             BadRequest: what follows can be no body and no request; nothing has been forwarded.
         """
+        head = parts[3]
         if head.length == CHUNKED:
             body = ChunkedReader(is_request=True)
             payload = body.feed(rest)
             self._check_size(len(payload))
             if body.is_done:
                 self._vet(head, body.rest)
-            self.exchange = exchange = Exchange(self, head, now_ns)
+            self.exchange = exchange = Exchange(self, parts, now_ns)
             self._expect_body(head, now_ns)
             self._body = body
             exchange.begin(b"", is_end=False)
@@ -340,12 +350,14 @@ class ClientConnection(asyncio.Protocol):
         rest = rest[head.length :]
         if rest:
             self._vet(head, rest)
-        self.exchange = exchange = Exchange(self, head, now_ns)
+        self.exchange = exchange = Exchange(self, parts, now_ns)
         is_end = len(payload) == head.length
         if is_end:
             self.state = WAIT
             self.deadline_ns = 0
-            if head.is_keep_alive and not head.upgrade:
+            if head.upgrade and rest:
+                self._keep_for_tunnel(rest)
+            elif head.is_keep_alive:
                 self._pending = rest
         else:
             self._expect_body(head, now_ns)
@@ -426,20 +438,31 @@ class ClientConnection(asyncio.Protocol):
         self._body = None
         self.state = WAIT
         self.deadline_ns = 0
-        if rest and exchange.head.is_keep_alive and not exchange.head.upgrade:
+        if rest and (exchange.head.is_keep_alive or exchange.head.upgrade):
             self._keep(rest)
 
     def _keep(self, received: bytes) -> None:
         """Bytes of the next request, while this one is being answered."""
         exchange = self.exchange
-        if self.is_last or exchange is None or not exchange.head.is_keep_alive or exchange.head.upgrade:
-            # FRM-15: nothing follows a last request. EXP-05: nothing of a tunnel goes upstream before it is open.
+        if exchange is not None and exchange.head.upgrade:
+            self._keep_for_tunnel(received)
+            return
+        if self.is_last or exchange is None or not exchange.head.is_keep_alive:
+            # FRM-15: nothing follows a last request.
             self._discarded += len(received)
-            if exchange is not None and exchange.head.upgrade:
-                self.is_last = True
             if self._discarded > LINGER_LIMIT:
                 self.transport.abort()
             return
+        self._pending += received
+        if len(self._pending) > PIPELINE_LIMIT:
+            self.pause_request()
+
+    def _keep_for_tunnel(self, received: bytes) -> None:
+        """Bytes behind a request to upgrade: the tunnel's if it opens, else nobody's.
+
+        EXP-05: nothing of them goes upstream before the 101, and without one they cannot be told from a request.
+        """
+        self.is_last = True
         self._pending += received
         if len(self._pending) > PIPELINE_LIMIT:
             self.pause_request()
@@ -559,19 +582,20 @@ class ClientConnection(asyncio.Protocol):
 
     # Tunnels.
 
-    def begin_tunnel(self, connection: UpstreamConnection) -> None:
+    def begin_tunnel(self, tunnel: Tunnel) -> None:
         """101 has been sent: bytes pass both ways from now on."""
+        self.exchange = None
         self.state = TUNNEL
-        self._tunnel = connection
-        self._pending = b""
         self.deadline_ns = 0
-
-    def end_tunnel(self) -> None:
-        """Live has sent its last byte: so does the client's side; the connection ends when both have."""
-        if self._has_eof or self._tunnel is None or not self.transport.can_write_eof():
-            self.transport.close()
-            return
-        self.transport.write_eof()
+        self._tunnel = tunnel
+        if self.is_write_blocked:
+            tunnel.pause()
+        self.resume_request()
+        pending, self._pending = self._pending, b""
+        if pending:
+            tunnel.send(pending)
+        if self._has_eof:
+            tunnel.client_ended()
 
     # Draining.
 

@@ -19,8 +19,10 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.forwarded import is_looping
 from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
-from shadowproxy.dataplane.head import CHUNKED, CRLF, SAFE_METHODS, RequestHead, ResponseHead
+from shadowproxy.dataplane.head import CHUNKED, CRLF, SAFE_METHODS, RequestParts, ResponseHead
+from shadowproxy.dataplane.tee import MARK
 from shadowproxy.dataplane.trace import Trace
+from shadowproxy.dataplane.tunnel import Tunnel
 from shadowproxy.policy import MirrorPolicy, bare_host
 
 if TYPE_CHECKING:
@@ -54,13 +56,12 @@ class Exchange:
     __slots__ = (
         "_digest", "_fleet", "_hasher", "_has_retried", "_held", "_out", "_pairs", "_payload", "_tally", "accepts_upgrade", "answer", "arrived_ns",
         "client", "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done", "method",
-        "received", "request_bytes", "route_name", "sent", "trace", "waits_until_ns", "wire",
+        "received", "request_bytes", "path", "route_name", "sent", "target", "trace", "waits_until_ns", "wire",
     )  # fmt: skip
 
-    def __init__(self, client: ClientConnection, head: RequestHead, arrived_ns: int) -> None:
+    def __init__(self, client: ClientConnection, parts: RequestParts, arrived_ns: int) -> None:
         self.client = client
-        self.head = head
-        self.method = head.method
+        self.method, self.target, self.path, self.head = parts
         self.arrived_ns = arrived_ns
         self.accepts_upgrade = False
         self.waits_until_ns = 0
@@ -90,7 +91,7 @@ class Exchange:
 
     def __repr__(self) -> str:
         status = self.answer.status if self.answer is not None else "-"
-        return f"Exchange({self.head!r}, route={self.route_name or '-'}, status={status}, copies={len(self.copies or ())})"
+        return f"Exchange({self.method.decode('latin-1')} {self.target.decode('latin-1')}, route={self.route_name or '-'}, status={status}, copies={len(self.copies or ())})"
 
     # The request.
 
@@ -105,33 +106,36 @@ class Exchange:
         head = self.head
         policy = worker.policy
         host = bare_host(head.authority) if policy.asks_host else b""
-        route = policy.find(client.listener, host, head.path, head.method, head.fields)
+        route = policy.find(client.listener, host, self.path, self.method, head.fields)
         self.is_request_done = is_end
         self.request_bytes = len(payload)
         if route is None:
             client.refuse(404, "no_route", "no route takes this request")
             return
         self.route_name = route.name
-        if head.is_tagged and head.method not in SAFE_METHODS and route.refuses_tagged_writes:
-            client.refuse(409, "tagged_write_without_rule", f"route {route.name!r} has no rule for test traffic that writes (test_traffic.writes)")
+        if head.is_tagged and self.method not in SAFE_METHODS and route.refuses_tagged_writes:
+            client.refuse(
+                409, "tagged_write_without_rule", f"route {route.name!r} has no rule for test traffic that writes (test_traffic.writes)"
+            )
             return
         if head.mark and worker.is_own_mark(head.mark) or is_looping(head):
             client.refuse(508, "mirror_loop", "this request has been through this proxy before")
             return
-        if head.max_forwards == 0 and head.method in (b"OPTIONS", b"TRACE"):
-            client.answer_locally(head.method)
+        if head.max_forwards == 0 and self.method in (b"OPTIONS", b"TRACE"):
+            client.answer_locally(self.method)
             return
         self._tally = worker.route_tallies[route.name]
         self._fleet = fleet = worker.fleets[route.live]
         self.trace = trace = Trace(head.traceparent)
         self.accepts_upgrade = bool(head.upgrade)
-        common = CRLF.join(head.lines)
         forwarded = client.forwarded.lines(head)
         self.wire = b"".join((
-            b"%b %b HTTP/1.1\r\n" % (head.method, head.target),
-            common, CRLF if common else b"",
+            self.method, b" ", self.target, b" HTTP/1.1\r\n",
+            head.common,
             forwarded,
             trace.live_line(),
+            # Only a proxy that we know can say that a request is a copy; what others say does not go on.
+            b"%b: %b\r\n" % (MARK, head.mark) if head.mark and client.forwarded.is_trusted else b"",
             self._connection_lines(fleet),
             CRLF,
         ))  # fmt: skip
@@ -142,17 +146,17 @@ class Exchange:
             self._fail(outcome.OVERFLOW)
             return
         if route.mirrors:
-            self._mirror(route.mirrors, common, forwarded, payload, is_end=is_end)
+            self._mirror(route.mirrors, forwarded, payload, is_end=is_end)
 
     def _connection_lines(self, fleet: FleetRuntime) -> bytes:
-        """What this hop needs: framing, upgrade, TE, Expect, and a Host where HTTP/1.0 sent none."""
+        """What this hop needs: framing, upgrade, TE, Expect, and a Host where the client sent none or an empty one."""
         head = self.head
         if not (head.length == CHUNKED or head.upgrade or head.te_trailers or head.expects_continue or not head.authority):
             return b""
         lines = b""
         if head.length == CHUNKED:
             lines = b"Transfer-Encoding: chunked\r\n"
-        if not head.authority and head.is_http10:
+        if not head.authority:
             lines += b"Host: %b\r\n" % fleet.endpoints[0].authority
         if head.upgrade:
             lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
@@ -162,7 +166,7 @@ class Exchange:
             lines += b"Expect: 100-continue\r\n"
         return lines
 
-    def _mirror(self, mirrors: tuple[MirrorPolicy, ...], common: bytes, forwarded: bytes, payload: bytes, *, is_end: bool) -> None:
+    def _mirror(self, mirrors: tuple[MirrorPolicy, ...], forwarded: bytes, payload: bytes, *, is_end: bool) -> None:
         worker = self.client.worker
         draw = -1.0
         for policy in mirrors:
@@ -172,7 +176,7 @@ class Exchange:
                 if draw < 0.0:
                     draw = worker.weyl.next()
                 point = tee.point(self, draw)
-            copy = tee.offer(self, point, common, forwarded)
+            copy = tee.offer(self, point, forwarded)
             if copy is None:
                 continue
             if self.copies is None or self._pairs is None:
@@ -254,7 +258,7 @@ class Exchange:
         if self.head.is_http10 or (head.status == 100 and (not self.head.expects_continue or self.has_continued)):
             return
         self.has_continued = self.has_continued or head.status == 100
-        self.client.transport.write(b"HTTP/1.1" + CRLF.join(head.lines)[8:] + b"\r\n\r\n")
+        self.client.transport.write(head.wire + CRLF)
 
     def on_answer(self, head: ResponseHead, payload: bytes, *, is_end: bool) -> None:
         """The final head: it goes to the client together with the payload that came with it."""
@@ -268,8 +272,7 @@ class Exchange:
                 self._digest = xxh3_64_intdigest(payload)
             else:
                 self._hasher = xxh3_64(payload)
-        lines = head.lines
-        status = head.status
+        extra = b""
         if head.length < 0:
             # Chunked or until the end of the connection: chunked to those who can read it (FRM-10).
             if request.is_http10:
@@ -277,26 +280,18 @@ class Exchange:
                 client.is_last = True
             else:
                 self._out = _CHUNKED
-                lines.append(b"Transfer-Encoding: chunked")
+                extra = b"Transfer-Encoding: chunked\r\n"
                 payload = chunk(payload) if payload else b""
                 if is_end:
                     payload += LAST_CHUNK
-        elif status == 204:
-            # FRM-09: neither length nor coding in a 204.
-            if head.announced >= 0:
-                lines[:] = [line for line in lines if not line[:15].lower() == b"content-length:"]
-        if lines[0][7:8] == b"0":
-            lines[0] = b"HTTP/1.1" + lines[0][8:]
         if not head.has_date:
-            lines.append(client.worker.date_line[:-2])
+            extra += client.worker.date_line
         if not self.is_request_done or not request.is_keep_alive or client.is_last:
             client.is_last = True
-            lines.append(b"Connection: close")
+            extra += b"Connection: close\r\n"
         elif request.is_http10:
-            lines.append(b"Connection: keep-alive")
-        lines.append(b"")
-        lines.append(payload)
-        wire = CRLF.join(lines)
+            extra += b"Connection: keep-alive\r\n"
+        wire = b"".join((head.wire, extra, CRLF, payload))
         self.sent += len(wire)
         client.transport.write(wire)
         if is_end:
@@ -308,11 +303,6 @@ class Exchange:
     def on_payload(self, payload: bytes) -> None:
         """More of the answer."""
         client = self.client
-        if self.answer is not None and self.answer.status == 101:
-            client.transport.write(payload)
-            self.sent += len(payload)
-            self._watch_tunnel()
-            return
         if self._hasher is not None:
             self._hasher.update(payload)
         wire = chunk(payload) if self._out == _CHUNKED else payload
@@ -324,9 +314,6 @@ class Exchange:
     def on_end(self, trailers: list[bytes]) -> None:
         """The answer is whole."""
         self.connection = None
-        if self.answer is not None and self.answer.status == 101:
-            self.client.end_tunnel()
-            return
         if self._out == _CHUNKED:
             wire = last_chunk(trailers)
             self.sent += len(wire)
@@ -392,9 +379,6 @@ class Exchange:
     def _abort_answer(self, ended: int) -> None:
         """An answer has begun and will not be completed: the client must not take it for whole."""
         self.is_answer_done = True
-        if self.answer is not None and self.answer.status == 101:
-            self.client.end_tunnel()
-            return
         self._conclude(outcome.TRUNCATED if ended == outcome.RESET else ended)
         self.client.break_off(is_framed=self._out != _RAW)
 
@@ -411,7 +395,7 @@ class Exchange:
         if self._pairs is not None:
             for pair in self._pairs:
                 pair.exclude(outcome.CLIENT_LEFT)
-        if self._tally is not None and not (self.answer is not None and self.answer.status == 101):
+        if self._tally is not None:
             self._tally.answered(outcome.CLIENT_GONE, 0, 0)
 
     def _conclude(self, ended: int) -> None:
@@ -438,24 +422,23 @@ class Exchange:
     def on_upgrade(self, connection: UpstreamConnection, head: ResponseHead, rest: bytes) -> None:
         """101: the head is relayed, then bytes pass both ways until either side ends."""
         self.answer = head
-        lines = [*head.lines, b"Connection: Upgrade", b"Upgrade: " + (head.upgrade or self.head.upgrade), b"", rest]
+        self.is_answer_done = True
+        self.connection = None
         now_ns = time.monotonic_ns()
         self.first_ns = now_ns - self.dispatched_ns
         if self._tally is not None:
             self._tally.answered(101, self.first_ns, now_ns - self.arrived_ns)
-        wire = CRLF.join(lines)
+        wire = b"%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b" % (head.wire, head.upgrade or self.head.upgrade, rest)
         self.sent += len(wire)
         self.client.transport.write(wire)
-        self._watch_tunnel()
-        self.client.begin_tunnel(connection)
+        self.client.begin_tunnel(Tunnel(self.client, self, connection))
 
-    def _watch_tunnel(self) -> None:
-        """Tunnels end when both sides are silent for an hour: WebSocket pings come far more often."""
-        if self.connection is not None and self._fleet is not None:
-            self._fleet.deadlines.set(self.connection, time.monotonic_ns() + _TUNNEL_IDLE_NS)
+    def on_tunnel_over(self) -> None:
+        """The client's side of the tunnel is gone: what passed is counted."""
+        if self._tally is not None:
+            self._tally.received += self.request_bytes
+            self._tally.sent += self.sent
 
-
-_TUNNEL_IDLE_NS: Final = 3600 * 10**9
 
 # How answer payload goes to the client.
 _PLAIN: Final = 0

@@ -22,18 +22,24 @@ VIA_LIMIT: Final = 8
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
+def plain_address(host: str) -> str:
+    """A peer's address as people write it: without zone, and as IPv4 where a dual-stack socket shows `::ffff:192.0.2.1`."""
+    host = host.partition("%")[0]
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
 def networks(ranges: tuple[str, ...]) -> Networks:
     """The CIDR ranges of a config, parsed."""
     return tuple(ip_network(text, strict=False) for text in ranges)
 
 
 class ForwardedFields:
-    """What one client connection adds to each of its requests."""
+    """What one client connection adds to each of its requests. `peer` is what `plain_address` makes of its address."""
 
     __slots__ = ("_block", "_block_for", "_mode", "_peer", "_scheme", "is_trusted")
 
     def __init__(self, peer: str, scheme: bytes, trusted: Networks, mode: Forwarded) -> None:
-        address = ip_address(peer.partition("%")[0]) if peer else None
+        address = ip_address(peer) if peer else None
         self._peer = peer.encode()
         self._scheme = scheme
         self._mode = mode
@@ -55,14 +61,15 @@ class ForwardedFields:
         said = head.forwarded if self.is_trusted else []
         out: list[bytes] = []
         if self._mode in (Forwarded.X_FORWARDED, Forwarded.BOTH):
-            chain = [value for name, value in said if name == b"x-forwarded-for"]
+            chain = [value for name, value in said if name == b"x-forwarded-for" and value]
             out.append(b"X-Forwarded-For: " + b", ".join([*chain, self._peer]))
             names = {name for name, _ in said}
             if b"x-forwarded-proto" not in names:
                 out.append(b"X-Forwarded-Proto: " + self._scheme)
             if b"x-forwarded-host" not in names and head.authority:
                 out.append(b"X-Forwarded-Host: " + head.authority)
-        out += [b"%b: %b" % (name.title(), value) for name, value in said if name not in (b"x-forwarded-for", b"forwarded")]
+            said = [pair for pair in said if pair[0] != b"x-forwarded-for"]
+        out += [b"%b: %b" % (name.title(), value) for name, value in said if name != b"forwarded"]
         chain = [value for name, value in said if name == b"forwarded"]
         if self._mode in (Forwarded.RFC7239, Forwarded.BOTH):
             chain.append(self._element(head))

@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Final
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from shadowproxy.dataplane import outcome
-from shadowproxy.dataplane.head import CHUNKED, CRLF, ResponseHead
+from shadowproxy.dataplane.head import CHUNKED, CRLF, RequestHead, ResponseHead
 from shadowproxy.dataplane.tally import MirrorTally, Pair, add
 from shadowproxy.hashspace import point as point_of
 from shadowproxy.policy import COPY, MirrorPolicy, unit_of
-from shadowproxy.policy.compile import CREDENTIALS
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.exchange import Exchange
@@ -106,7 +105,7 @@ class Breaker:
 class Tee:
     """One mirror of one route at work. Outlives config generations: `configure` replaces its policy and fleet."""
 
-    __slots__ = ("_is_plain", "_mark", "breaker", "copies", "fleet", "policy", "scale", "tally", "worker")
+    __slots__ = ("_mark", "breaker", "copies", "fleet", "policy", "scale", "tally", "worker")
 
     def __init__(self, worker: Worker, tally: MirrorTally) -> None:
         self.worker = worker
@@ -122,7 +121,6 @@ class Tee:
         """Work by `policy` from now on; copies under way are not touched."""
         self.policy = policy
         self.fleet = fleet
-        self._is_plain = policy.removed == CREDENTIALS and policy.host_mode == "preserve"
         self._mark = b"%b: %b;by=%b\r\n%b" % (MARK, policy.name.encode(), self.worker.instance, policy.added)
 
     def point(self, exchange: Exchange, draw: float) -> float:
@@ -132,16 +130,15 @@ class Tee:
             return draw
         assert exchange.trace is not None
         head = exchange.head
-        found = unit_of(unit, head.path, head.fields, exchange.client.address, exchange.trace.trace_id)
+        found = unit_of(unit, exchange.path, head.fields, exchange.client.address, exchange.trace.trace_id)
         return draw if found is None else point_of(found, self.policy.salt)
 
-    def offer(self, exchange: Exchange, point: float, common: bytes, forwarded: bytes) -> Copy | None:
+    def offer(self, exchange: Exchange, point: float, forwarded: bytes) -> Copy | None:
         """Count the request as eligible, decide, and make the copy where it is to be mirrored.
 
         Args:
             exchange: the live side, read for the request only.
             point: the unit's place.
-            common: the client's field lines as live gets them, joined.
             forwarded: the forwarding fields, with CRLF.
         """
         worker = self.worker
@@ -150,7 +147,7 @@ class Tee:
         head = exchange.head
         worker.words[tally.word] += 1
         fate = policy.decide(
-            head.method,
+            exchange.method,
             head.length,
             is_upgrade=bool(head.upgrade),
             is_marked=bool(head.mark),
@@ -174,23 +171,19 @@ class Tee:
                     exchange.control_tees = []
                 exchange.control_tees.append(self)
             return None
-        return Copy(self, tally.open(now_ns + policy.pair_timeout_ns), exchange, self._head(exchange, common, forwarded))
+        return Copy(self, tally.open(now_ns + policy.pair_timeout_ns), exchange, self._head(exchange, forwarded))
 
-    def _head(self, exchange: Exchange, common: bytes, forwarded: bytes) -> bytes:
-        """The copy's head: the client's lines without credentials, our fields, the mark."""
+    def _head(self, exchange: Exchange, forwarded: bytes) -> bytes:
+        """The copy's head: the client's lines by this mirror's rules, our fields, the mark."""
         head = exchange.head
-        if not self._is_plain:
-            common = self._changed(head.lines)
-        elif head.credentials:
-            lines = head.lines.copy()
-            for line in head.credentials:
-                lines.remove(line)
-            common = CRLF.join(lines)
+        policy = self.policy
+        common = head.copies.get(policy)
+        if common is None:
+            common = head.copies[policy] = self._changed(head)
         assert exchange.trace is not None
         return b"".join((
-            b"%b %b HTTP/1.1\r\n" % (head.method, head.target),
-            common, CRLF if common else b"",
-            b"" if head.authority else b"Host: %b\r\n" % self.fleet.endpoints[0].authority,
+            exchange.method, b" ", exchange.target, b" HTTP/1.1\r\n",
+            common,
             forwarded,
             exchange.trace.copy_line(),
             b"Transfer-Encoding: chunked\r\n" if head.length == CHUNKED else b"",
@@ -198,11 +191,11 @@ class Tee:
             CRLF,
         ))  # fmt: skip
 
-    def _changed(self, lines: list[bytes]) -> bytes:
-        """The client's lines by this mirror's header rules."""
+    def _changed(self, head: RequestHead) -> bytes:
+        """The client's lines by this mirror's header rules, each with CRLF."""
         policy = self.policy
-        kept: list[bytes] = []
-        for line in lines:
+        kept: list[bytes] = [] if head.authority else [b"Host: " + self.fleet.endpoints[0].authority]
+        for line in head.lines:
             name = line[: line.find(b":")].lower()
             if name in policy.removed:
                 continue
@@ -210,6 +203,7 @@ class Tee:
                 kept.append(b"Host: " + _rewritten_host(line[5:].strip(b" \t"), policy.host_mode, policy.host_text))
             else:
                 kept.append(line)
+        kept.append(b"")
         return CRLF.join(kept)
 
     def unmirrored(self, last_ns: int) -> None:

@@ -170,7 +170,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self.state == TUNNEL:
             assert self.leg is not None
             self.leg.on_end([])
-            return True
+            # TLS cannot stay half open; asyncio complains when asked to.
+            return self.transport.can_write_eof()
         if self.state == BODY and self._until_close:
             self._end([])
         return False
@@ -239,7 +240,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._read_interim(leg, head, received[end:])
             return
         rest = received[end:]
-        self.is_reusable = head.is_reusable
+        # EXP-06: a connection that an upgrade was asked on is not kept, whatever came of it.
+        self.is_reusable = head.is_reusable and not leg.accepts_upgrade
         length = head.length
         if length == len(rest):
             # The whole answer in one read: the common case, and the only one that needs no state.

@@ -131,7 +131,7 @@ class Worker:
 
     def is_own_mark(self, mark: bytes) -> bool:
         """Whether a mark was made by this proxy: then the request has come round."""
-        return mark.endswith(b";by=" + self.instance)
+        return b";by=" + self.instance in mark
 
     # Clients.
 
@@ -170,9 +170,9 @@ class Worker:
                 "time": time.time(),
                 "listener": client.listener,
                 "client": client.address.decode(),
-                "method": head.method.decode("latin-1"),
+                "method": exchange.method.decode("latin-1"),
                 "host": head.authority.decode("latin-1"),
-                "target": head.target.decode("latin-1"),
+                "target": exchange.target.decode("latin-1"),
                 "route": exchange.route_name,
                 "outcome": name_of(status),
                 "received_bytes": exchange.request_bytes,
@@ -190,9 +190,9 @@ class Worker:
         record: dict[str, Any] = {"time": time.time(), "listener": client.listener, "client": client.address.decode()}
         if exchange is not None:
             head = exchange.head
-            record["method"] = head.method.decode("latin-1")
+            record["method"] = exchange.method.decode("latin-1")
             record["host"] = head.authority.decode("latin-1")
-            record["target"] = head.target.decode("latin-1")
+            record["target"] = exchange.target.decode("latin-1")
             record["route"] = exchange.route_name
         self._keep_record(record | {"outcome": str(status), "refused": code})
 

@@ -33,7 +33,7 @@ SHED_IN_FLIGHT = 7
 SHED_RANGE = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MirrorPolicy:
     """One mirror of one route, compiled: bytes instead of text, fractions instead of percents, nanoseconds.
 
