@@ -206,11 +206,11 @@ async def serve(application: web.Application, host: str, port: int, until: Await
     Raises:
         OSError: the address cannot be bound.
     """
-    runner = web.AppRunner(application, access_log=None)
+    # Answers are small: a second is plenty for those under way when the demonstration ends.
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        # Answers are small: a second is plenty for those under way when the demonstration ends.
-        site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         bound = runner.addresses[0]
         announce(f"http://{bound[0]}:{bound[1]}")

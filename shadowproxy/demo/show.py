@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -83,6 +84,7 @@ async def _show(console: Console, users: Users, seconds: float, *, is_kept: bool
             if not is_kept:
                 await traffic
                 await asyncio.sleep(_SETTLE_S)
+            console.print()
             console.print(summary(findings.read(await stage.compare()), stage.seen))
             console.print(_seeded(), soft_wrap=True)
             if is_kept:
@@ -125,13 +127,21 @@ def _seeded() -> str:
 
 def _hints(stage: Stage) -> str:
     where = stage.addresses
+    command = _command()
     return f"""
 Traffic goes on until Ctrl-C. In another terminal:
-  page         {where.admin}/
-  a product    curl -i {where.proxy}/products/42      (live answers; {where.shadow}/products/42 is what the shadow says)
-  compare      .venv/bin/shadowproxy compare --admin {where.admin}
-  stop mirror  .venv/bin/shadowproxy kill --admin {where.admin}      (and: resume)
-  metrics      curl {where.admin}/metrics
-  its config   {where.config}
-  its token    {where.token}
+  live answers     curl -i {where.proxy}/products/42
+  shadow says      curl -i {where.shadow}/products/42
+  compare          {command} compare --admin {where.admin}
+  stop mirroring   {command} kill --admin {where.admin}      (and then: resume)
+  page             {where.admin}/
+  metrics          curl {where.admin}/metrics
+  its config       {where.config}
+  its token        {where.token}
 """
+
+
+def _command() -> str:
+    """How to call this installation's `shadowproxy` from the working directory."""
+    installed = Path(sys.executable).with_name("shadowproxy")
+    return str(installed.relative_to(Path.cwd()) if installed.is_relative_to(Path.cwd()) else installed)

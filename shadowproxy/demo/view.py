@@ -62,7 +62,7 @@ def summary(comparisons: Sequence[Comparison], seen: dict[str, Any]) -> Group:
     lines: list[Any] = [Text("Live and shadow, request by request", style="bold"), table(comparisons), Text("")]
     lines.append(Text("What differs", style="bold"))
     lines += [Text(f"  - {sentence}") for sentence in findings.sentences(comparisons)]
-    lines += [Text(""), Text("What the users noticed", style="bold"), Text(f"  - {users_line(seen)}")]
+    lines += [Text(""), Text("What the users noticed", style="bold"), Text(f"  - {users_line(seen).removeprefix('users: ')}")]
     cost = findings.penalty(comparisons)
     if cost is not None:
         lines.append(Text(f"  - mirrored requests took {cost:+.2f} ms at the median beside those left unmirrored to measure it (holdout)"))
@@ -82,7 +82,7 @@ class View:
         self._console = console
         self._seconds = seconds
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._next_plain_s = _PLAIN_EVERY_S
+        self._next_plain_s = min(_PLAIN_EVERY_S, seconds / 2)
 
     def __enter__(self) -> Self:
         if self._live is not None:
