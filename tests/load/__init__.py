@@ -1,0 +1,3 @@
+"""Tests of load/."""
+
+from __future__ import annotations

@@ -1,0 +1,55 @@
+"""wrk: its command line and what it prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from load.bench import wrk
+from load.bench.processes import BenchError
+from load.bench.scenarios import HEADERS, SCENARIOS, UPLOAD
+
+SAID = """Running 2s test @ http://127.0.0.1:1/
+  1 threads and 64 connections
+Requests/sec:  10852.00
+BENCH {"requests":21704,"microseconds":2000000,"connect":0,"read":2,"write":0,"timeout":0,"status":5,"p50":5800,"p99":9100,"p999":12000}
+"""
+
+
+def test_the_result_line_is_read() -> None:
+    """Requests, rate, quantiles, and only the errors that happened."""
+    result = wrk.parse(SAID)
+    assert (result.requests, result.rate) == (21704, 10852.0)
+    assert (result.p50_us, result.p99_us, result.p999_us) == (5800, 9100, 12000)
+    assert result.errors == {"read": 2, "status": 5}
+
+
+def test_no_result_line_is_a_failure_that_shows_the_output() -> None:
+    """A wrk that could not connect is not a run of zero requests."""
+    with pytest.raises(BenchError, match="unable to connect"):
+        wrk.parse("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+def test_no_lua_runs_per_request() -> None:
+    """The script defines neither `request` nor `response`: wrk would call them for every request."""
+    for scenario in SCENARIOS:
+        text = wrk.script(scenario)
+        assert "request = function" not in text
+        assert "function request" not in text
+        assert "response" not in text
+        assert (f'string.rep("x", {UPLOAD})' in text) == bool(scenario.upload)
+
+
+def test_the_command_carries_every_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What wrk sends is what the open loop sends."""
+    monkeypatch.setattr(wrk, "find_wrk", lambda: "wrk")
+    command = wrk.command(SCENARIOS[0], 8080, seconds=3, connections=7, lua="x.lua")
+    assert command[-1] == f"http://127.0.0.1:8080{SCENARIOS[0].path}"
+    assert [command[i + 1] for i, word in enumerate(command) if word == "-H"] == [f"{n}: {v}" for n, v in HEADERS]
+    assert command[command.index("-c") + 1] == "7"
+
+
+def test_a_missing_wrk_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """The message says which package to install."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BenchError, match="Debian package wrk"):
+        wrk.find_wrk()
