@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from load.bench.proxies import Proxy
 
 PARTS = ("compare", "idle", "faults", "big")
-FAULT_PEERS = "nginx, envoy, traefik"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--faults", action="store_true", help="live latency beside a shadow that misbehaves, instead of the comparison")
     made.add_argument("--fault", default="", metavar="NAMES", help=f"of {', '.join(faults.names())}; default all")
     made.add_argument("--fault-seconds", type=float, default=5.0, help="seconds of each of the rounds of --faults (default 5)")
+    made.add_argument("--without-breaker", action="store_true", help="in --faults: our mirror keeps trying the broken shadow")
     made.add_argument("--big", action="store_true", help="1 GiB up and down, instead of the comparison")
     made.add_argument("--big-bytes", type=int, default=big.BYTES, help="how much that is (default 1 GiB)")
     made.add_argument("--all", action="store_true", help="all four parts")
@@ -159,7 +159,8 @@ class Run:
         """Promise P1. Only our own proxy unless peers are named: theirs can take long."""
         named = self._options.proxies
         proxies = [proxy for proxy in self._proxies if (proxy.name != "floor" if named else proxy.name == known.OURS)]
-        plan = faults.Plan(self._options.fault_seconds, self._options.repeat, self._options.rate)
+        options = self._options
+        plan = faults.Plan(options.fault_seconds, options.repeat, options.rate, has_breaker=not options.without_breaker)
         rows = [faults.attempt(proxy, fault, plan, self._cpus, say) for fault in self._faults for proxy in proxies]
         problems = [f"{row.fault}, {row.proxy}: {problem}" for row in rows if row.proxy == known.OURS for problem in row.problems]
         self._report("faults", rows, faults.table(rows), problems)

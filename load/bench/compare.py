@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 WARM_UP_S = 1
 MIRRORED_LEAST = 0.95
-LATE_US = 5000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +86,8 @@ def judge(scenario: Scenario, closed: ClosedLoop, opened: Sample | None, mirrore
             problems.append(f"open loop: {dict(opened.errors)}")
     if scenario.shadow is Shadow.ANSWERS and mirrored < MIRRORED_LEAST:
         problems.append(f"only {mirrored:.1%} of the requests reached the shadow")
-    if opened and opened.lateness.quantile_us(0.99) > LATE_US:
-        problems.append("the load generator was late: the machine is busy with something else")
+    if opened and opened.is_late:
+        problems.append(openloop.LATE)
     return problems
 
 

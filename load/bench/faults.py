@@ -86,11 +86,19 @@ def choose(wanted: str) -> list[Fault]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Seconds of a turn, pairs of turns, and a rate in place of the faults' own (0: theirs)."""
+    """How much, and how hard.
+
+    Args:
+        seconds: of a turn.
+        repeat: pairs of turns.
+        rate: requests a second in place of the faults' own; 0 takes theirs.
+        has_breaker: whether our mirror may pause; without, every request keeps trying the broken shadow.
+    """
 
     seconds: float = 5.0
     repeat: int = 3
     rate: int = 0
+    has_breaker: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +175,14 @@ def measure(proxy: Proxy, fault: Fault, plan: Plan, *, cpus: Cpus, directory: Pa
         for is_on in (False, True):
             home = directory / ("on" if is_on else "off")
             home.mkdir()
-            setup = Setup(free_port(), live.port, shadow if is_on else None, home, shadow_timeout_s=SHADOW_TIMEOUT_S)
+            setup = Setup(
+                port=free_port(),
+                live=live.port,
+                shadow=shadow if is_on else None,
+                directory=home,
+                shadow_timeout_s=SHADOW_TIMEOUT_S,
+                has_breaker=plan.has_breaker,
+            )
             instances[is_on] = stack.enter_context(Instance(proxy, setup, cpus))
         instances[True].reset_peak()
         resident = instances[True].resident_bytes()
@@ -216,6 +231,8 @@ def summarise(proxy: str, fault: Fault, off: Sequence[Sample], on: Sequence[Samp
         growth_bytes=growth,
     )
     effect.problems.extend(judge(effect))
+    if any(sample.is_late for sample in (*off, *on)):
+        effect.problems.append(openloop.LATE)
     return effect
 
 

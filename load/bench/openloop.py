@@ -32,6 +32,11 @@ TFD_TIMER_ABSTIME: Final = 1
 GRACE_S: Final = 3.0
 """How long answers may take after the last request was due; then they count as unanswered."""
 
+LATE_US: Final = 5000.0
+"""Lateness of the generator's p99 from which a sample says nothing."""
+
+LATE: Final = "the load generator was late: the machine is busy with something else"
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -88,6 +93,11 @@ class Sample:
     latencies: Latencies = field(default_factory=Latencies)
     lateness: Latencies = field(default_factory=Latencies)
     errors: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the generator itself was held up: then the latencies are not the proxy's."""
+        return self.lateness.total > 0 and self.lateness.quantile_us(0.99) > LATE_US
 
 
 class _Connection(asyncio.Protocol):

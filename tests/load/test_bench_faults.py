@@ -58,6 +58,13 @@ def test_slower_errors_and_growth_each_break_the_promise() -> None:
     assert "2 of 100" in faults.table([seen])
 
 
+def test_a_late_generator_decides_nothing() -> None:
+    """What the load generator suffered is not held against the shadow, and not passed over."""
+    late = sample(400, 900)
+    late.lateness.add(50_000_000)
+    assert effect([late], [sample(400, 900)]).problems == ["the load generator was late: the machine is busy with something else"]
+
+
 def test_all_faults_of_the_promise_are_there() -> None:
     """Dead, refusing, hanging, late, resetting, endless, trickling."""
     assert faults.names() == ["dead", "refuse", "hang", "late", "reset", "endless", "trickle"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,13 @@ def test_our_own_config_is_accepted_and_mirrors_everything(tmp_path: Path) -> No
     assert "POST" in mirror.methods
     assert mirror.holdout > 0
     assert config.workers == 1
+
+
+def test_our_breaker_can_be_left_out(tmp_path: Path) -> None:
+    """The harder form of the fault runs: every request tries the shadow."""
+    hard = replace(setup(tmp_path), has_breaker=False)
+    config = load_text(yaml.safe_dump(shadowproxy.config(hard, admin=9901))).config
+    assert config.routes[0].mirror[0].breaker.failures == 0
 
 
 def test_without_a_shadow_nobody_mirrors(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Setup:
         shadow: port of the shadow; None means no mirror.
         directory: for its config, log and state.
         shadow_timeout_s: when a copy that gets no answer is given up.
+        has_breaker: whether the mirror may pause when the shadow keeps failing, where the proxy has that.
         body_limit: bytes up to which a request body is mirrored, where the proxy has such a limit.
     """
 
@@ -40,6 +41,7 @@ class Setup:
     directory: Path
     shadow_timeout_s: float = 1.0
     body_limit: int = 1048576
+    has_breaker: bool = True
 
 
 class Proxy(ABC):

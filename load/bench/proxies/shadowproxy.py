@@ -26,7 +26,7 @@ def config(setup: Setup, *, admin: int) -> dict[str, Any]:
     route: dict[str, Any] = {"name": "all", "match": {"path": "/"}, "live": "live"}
     if setup.shadow:
         fleets["shadow"] = {"endpoints": [f"http://127.0.0.1:{setup.shadow}"]}
-        mirror = {
+        mirror: dict[str, Any] = {
             "to": "shadow",
             "percent": 100,
             "holdout": HOLDOUT_PERCENT,
@@ -36,6 +36,8 @@ def config(setup: Setup, *, admin: int) -> dict[str, Any]:
             "timeout": setup.shadow_timeout_s,
             "headers": {"set": {"x-shadow": "1"}, "remove": ["x-internal"]},
         }
+        if not setup.has_breaker:
+            mirror["breaker"] = {"failures": 0}
         route["mirror"] = [mirror]
     return {
         "listen": [{"name": "front", "address": f"127.0.0.1:{setup.port}"}],
