@@ -171,9 +171,10 @@ class ClientConnection(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.pause()
             return
-        upstream = self.exchange.connection if self.exchange is not None else None
-        if upstream is not None:
-            upstream.transport.pause_reading()
+        exchange = self.exchange
+        upstream = exchange.connection if exchange is not None else None
+        if exchange is not None and upstream is not None and upstream.leg is exchange:
+            upstream.pause_reading(exchange)
             # Waiting for the client is not the endpoint's silence.
             upstream.deadline_ns = 0
 
@@ -184,7 +185,7 @@ class ClientConnection(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.resume()
         elif self.exchange is not None and self.exchange.connection is not None:
-            self.exchange.connection.transport.resume_reading()
+            self.exchange.connection.resume_reading(self.exchange)
             self.exchange.watch()
 
     def on_deadline(self, now_ns: int) -> None:

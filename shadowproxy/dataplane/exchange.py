@@ -23,6 +23,7 @@ from shadowproxy.dataplane.head import CHUNKED, CRLF, SAFE_METHODS, RequestParts
 from shadowproxy.dataplane.tee import MARK
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.dataplane.tunnel import Tunnel
+from shadowproxy.logbuckets import bucket
 from shadowproxy.policy import MirrorPolicy, bare_host
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Exchange:
 
     __slots__ = (
         "_digest", "_fleet", "_hasher", "_has_retried", "_held", "_out", "_pairs", "_payload", "_tally", "accepts_upgrade", "answer", "arrived_ns",
-        "client", "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done", "method",
+        "client", "connection", "control_tees", "copies", "dispatched_ns", "failed_openings", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done", "method",
         "received", "request_bytes", "path", "route_name", "sent", "target", "trace", "waits_until_ns", "wire",
     )  # fmt: skip
 
@@ -64,7 +65,7 @@ class Exchange:
         self.method, self.target, self.path, self.head = parts
         self.arrived_ns = arrived_ns
         self.accepts_upgrade = False
-        self.waits_until_ns = 0
+        self.waits_until_ns = self.failed_openings = 0
         self.connection: UpstreamConnection | None = None
         self.copies: list[Copy] | None = None
         self.control_tees: list[Tee] | None = None
@@ -325,15 +326,19 @@ class Exchange:
         assert self._tally is not None
         self.is_answer_done = True
         status = self.answer.status
+        first_ns = self.first_ns
         last_ns = now_ns - self.dispatched_ns
+        # The whole answer in one read, the common case, has one latency.
+        last = bucket(last_ns)
+        first = last if first_ns == last_ns else bucket(first_ns)
         tally = self._tally
-        tally.answered(status, self.first_ns, now_ns - self.arrived_ns)
+        tally.answered(status, first, last)
         tally.received += self.request_bytes
         tally.sent += self.sent
         if self._pairs is not None:
             digest = self._hasher.intdigest() if self._hasher is not None else self._digest
             for pair in self._pairs:
-                pair.live_ended(status, self.first_ns, last_ns, digest)
+                pair.live_ended(status, first, last, digest)
         if self.control_tees is not None:
             for tee in self.control_tees:
                 tee.unmirrored(last_ns)
@@ -407,9 +412,9 @@ class Exchange:
         if not self.is_request_done:
             self._stop_copies(outcome.CLIENT_LEFT)
         if self._pairs is not None:
-            spent_ns = now_ns - (self.dispatched_ns or self.arrived_ns)
+            spent = bucket(now_ns - (self.dispatched_ns or self.arrived_ns))
             for pair in self._pairs:
-                pair.live_ended(ended, 0, spent_ns, None)
+                pair.live_ended(ended, 0, spent, None)
 
     def _stop_copies(self, fate: int) -> None:
         """The request will not be completed: neither will its copies."""
@@ -427,7 +432,7 @@ class Exchange:
         now_ns = time.monotonic_ns()
         self.first_ns = now_ns - self.dispatched_ns
         if self._tally is not None:
-            self._tally.answered(101, self.first_ns, now_ns - self.arrived_ns)
+            self._tally.answered(101, bucket(self.first_ns), bucket(self.first_ns))
         wire = b"%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b" % (head.wire, head.upgrade or self.head.upgrade, rest)
         self.sent += len(wire)
         self.client.transport.write(wire)

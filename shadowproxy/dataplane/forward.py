@@ -98,6 +98,10 @@ class Endpoint:
         try:
             async with asyncio.timeout(self.fleet.config.connect_timeout):
                 connection = await self._connect()
+            if connection.transport.is_closing():
+                # It spoke before it was asked, or hung up at once: no leg shall have it.
+                self.open.discard(connection)
+                ended = outcome.RESET
         except TimeoutError:
             ended = outcome.CONNECT_TIMEOUT
         except (ssl.SSLError, ssl.CertificateError):
@@ -167,6 +171,10 @@ class Endpoint:
             else:
                 connection.close()
 
+    def answered(self) -> None:
+        """An answer was whole, though its connection is not kept: the endpoint works."""
+        self._failures_in_row = self._ejections = 0
+
     def _open_for_waiting(self) -> None:
         if len(self.waiting) > self.opening and len(self.open) + self.opening < self.fleet.max_connections:
             self._begin_opening()
@@ -188,6 +196,9 @@ class Endpoint:
     def failed(self) -> None:
         """Passive health: one more failure that is the endpoint's."""
         eject = self.fleet.config.eject
+        if self._ejected_until_ns > time.monotonic_ns():
+            # What was under way when it was ejected fails too, and says nothing new.
+            return
         self._failures_in_row += 1
         if eject.failures and self._failures_in_row >= eject.failures:
             self._failures_in_row = 0
@@ -197,10 +208,14 @@ class Endpoint:
 
     def expire_waiting(self, now_ns: int) -> None:
         """Fail legs that have waited for a connection too long."""
-        while self.waiting and self.waiting[0].waits_until_ns <= now_ns:
-            leg = self.waiting.popleft()
-            if leg.waits_until_ns:
-                leg.on_failure(outcome.OVERFLOW if self._is_full() else outcome.CONNECT_TIMEOUT)
+        # Not only the first in line: a fleet's legs need not all be as patient.
+        late = [leg for leg in self.waiting if leg.waits_until_ns <= now_ns]
+        if late:
+            self.waiting = deque(leg for leg in self.waiting if leg.waits_until_ns > now_ns)
+            ended = outcome.OVERFLOW if self._is_full() else outcome.CONNECT_TIMEOUT
+            for leg in late:
+                if leg.waits_until_ns:
+                    leg.on_failure(ended)
 
     def _is_full(self) -> bool:
         return len(self.open) >= self.fleet.max_connections
@@ -253,6 +268,14 @@ class FleetRuntime:
         """Give `leg` to an endpoint. False where no endpoint can take it; the leg has then heard nothing."""
         endpoints = self.endpoints
         endpoint = endpoints[0] if len(endpoints) == 1 else self._choose(now_ns, None)
+        idle = endpoint.idle
+        if idle and not wants_fresh:
+            # The common case, written out: two calls less are 0.4 us less, twice a mirrored request.
+            connection = idle.pop()
+            endpoint.outstanding += 1
+            connection.use(leg)
+            leg.on_connection(connection)
+            return True
         return endpoint.assign(leg, may_wait=may_wait, wants_fresh=wants_fresh)
 
     def _choose(self, now_ns: int, apart_from: Endpoint | None) -> Endpoint:
@@ -271,9 +294,12 @@ class FleetRuntime:
         if not leg.waits_until_ns:
             return
         now_ns = time.monotonic_ns()
-        others = [endpoint for endpoint in self.endpoints if endpoint is not failed and endpoint.is_available(now_ns)]
-        if others and now_ns < leg.waits_until_ns and self._choose(now_ns, failed).assign(leg, may_wait=True, wants_fresh=False):
+        leg.failed_openings += 1
+        has_others = any(endpoint is not failed and endpoint.is_available(now_ns) for endpoint in self.endpoints)
+        may_try = has_others and leg.failed_openings < len(self.endpoints) and now_ns < leg.waits_until_ns
+        if may_try and self._choose(now_ns, failed).assign(leg, may_wait=True, wants_fresh=False):
             return
+        leg.waits_until_ns = 0
         leg.on_failure(ended)
 
     def expire_waiting(self, now_ns: int) -> None:

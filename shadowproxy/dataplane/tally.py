@@ -9,11 +9,10 @@ deadline, because a pair that never resolves would hold all others in memory.
 from __future__ import annotations
 
 from collections import deque
-from math import ceil, log
 from typing import Any, Final
 
 from shadowproxy.dataplane import outcome
-from shadowproxy.logbuckets import BUCKETS_PER_NEPER
+from shadowproxy.logbuckets import bucket
 
 OPEN: Final = -1
 """A pair's fate while it is not known."""
@@ -28,12 +27,13 @@ Buckets = dict[int, int]
 class Pair:
     """The live and the shadow outcome of one request, as far as they are known.
 
-    Times are nanoseconds from the leg's dispatch; a digest is None where the body was not read to its end.
+    Latencies are log buckets of the nanoseconds from the leg's dispatch, worked out once by the leg that
+    measured them; a digest is None where the body was not read to its end.
     """
 
     __slots__ = (
-        "deadline_ns", "done", "fate", "live_digest", "live_first_ns", "live_last_ns", "live_outcome", "shadow_digest", "shadow_first_ns",
-        "shadow_last_ns", "shadow_outcome", "tally",
+        "deadline_ns", "done", "fate", "live_digest", "live_first", "live_last", "live_outcome", "shadow_digest", "shadow_first",
+        "shadow_last", "shadow_outcome", "tally",
     )  # fmt: skip
 
     def __init__(self, tally: MirrorTally, deadline_ns: int) -> None:
@@ -41,8 +41,8 @@ class Pair:
         self.deadline_ns = deadline_ns
         self.done = 0
         self.fate = OPEN
-        self.live_outcome = self.live_first_ns = self.live_last_ns = 0
-        self.shadow_outcome = self.shadow_first_ns = self.shadow_last_ns = 0
+        self.live_outcome = self.live_first = self.live_last = 0
+        self.shadow_outcome = self.shadow_first = self.shadow_last = 0
         self.live_digest: int | None = None
         self.shadow_digest: int | None = None
 
@@ -50,21 +50,21 @@ class Pair:
         fate = "open" if self.fate == OPEN else outcome.FATES[self.fate]
         return f"Pair({self.tally.key}, live={self.live_outcome}, shadow={self.shadow_outcome}, {fate})"
 
-    def live_ended(self, ended: int, first_ns: int, last_ns: int, digest: int | None) -> None:
-        """The live leg is over: outcome, times since dispatch in nanoseconds, body digest."""
+    def live_ended(self, ended: int, first: int, last: int, digest: int | None) -> None:
+        """The live leg is over: outcome, buckets of first and last byte, body digest."""
         self.live_outcome = ended
-        self.live_first_ns = first_ns
-        self.live_last_ns = last_ns
+        self.live_first = first
+        self.live_last = last
         self.live_digest = digest
         self.done |= _LIVE_DONE
         if self.done == _BOTH_DONE:
             self.tally.admit()
 
-    def shadow_ended(self, ended: int, first_ns: int, last_ns: int, digest: int | None) -> None:
+    def shadow_ended(self, ended: int, first: int, last: int, digest: int | None) -> None:
         """The shadow leg is over, in the same terms."""
         self.shadow_outcome = ended
-        self.shadow_first_ns = first_ns
-        self.shadow_last_ns = last_ns
+        self.shadow_first = first
+        self.shadow_last = last
         self.shadow_digest = digest
         self.done |= _SHADOW_DONE
         if self.done == _BOTH_DONE:
@@ -155,14 +155,22 @@ class MirrorTally:
             pair.fate = outcome.PAIRED
             self.fates[outcome.PAIRED] += 1
             # Failed legs stay out of the sketches: a refusal's microseconds are not a latency of the version.
-            _add(self.shadow_first, pair.shadow_first_ns)
-            _add(self.shadow_last, pair.shadow_last_ns)
+            buckets = self.shadow_first
+            index = pair.shadow_first
+            buckets[index] = buckets.get(index, 0) + 1
+            buckets = self.shadow_last
+            index = pair.shadow_last
+            buckets[index] = buckets.get(index, 0) + 1
         else:
             pair.fate = fate = outcome.FATE_OF_FAILURE[shadow]
             self.fates[fate] += 1
         if live >= 100:
-            _add(self.live_first, pair.live_first_ns)
-            _add(self.live_last, pair.live_last_ns)
+            buckets = self.live_first
+            index = pair.live_first
+            buckets[index] = buckets.get(index, 0) + 1
+            buckets = self.live_last
+            index = pair.live_last
+            buckets[index] = buckets.get(index, 0) + 1
             if shadow >= 100 and pair.live_digest is not None and pair.shadow_digest is not None:
                 self.bodies[0 if pair.live_digest == pair.shadow_digest else 1] += 1
                 return
@@ -204,12 +212,15 @@ class RouteTally:
         self.received = 0
         self.sent = 0
 
-    def answered(self, ended: int, first_ns: int, last_ns: int) -> None:
-        """One request of this route ended: outcome, times since dispatch in nanoseconds."""
-        self.responses[ended] = self.responses.get(ended, 0) + 1
+    def answered(self, ended: int, first: int, last: int) -> None:
+        """One request of this route ended: outcome, buckets of first and last byte."""
+        responses = self.responses
+        responses[ended] = responses.get(ended, 0) + 1
         if ended >= 100:
-            _add(self.first, first_ns)
-            _add(self.last, last_ns)
+            buckets = self.first
+            buckets[first] = buckets.get(first, 0) + 1
+            buckets = self.last
+            buckets[last] = buckets.get(last, 0) + 1
 
     def report(self) -> dict[str, Any]:
         """The deltas since the last report, which begin anew."""
@@ -225,12 +236,7 @@ class RouteTally:
         return report
 
 
-def _add(buckets: Buckets, value_ns: int) -> None:
-    # logbuckets.bucket, written out: a call costs as much as the sum.
-    index = ceil(log(value_ns) * BUCKETS_PER_NEPER) if value_ns > 1 else 0
-    buckets[index] = buckets.get(index, 0) + 1
-
-
 def add(buckets: Buckets, value_ns: int) -> None:
     """Count one duration in nanoseconds in its log bucket."""
-    _add(buckets, value_ns)
+    index = bucket(value_ns)
+    buckets[index] = buckets.get(index, 0) + 1

@@ -25,6 +25,7 @@ from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.head import CHUNKED, CRLF, RequestHead, ResponseHead
 from shadowproxy.dataplane.tally import MirrorTally, Pair, add
 from shadowproxy.hashspace import point as point_of
+from shadowproxy.logbuckets import bucket
 from shadowproxy.policy import COPY, MirrorPolicy, unit_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Breaker:
         return f"Breaker({self.state})"
 
     @property
+    def is_tripped(self) -> bool:
+        """Open or half-open."""
+        return self._open_until_ns != 0
+
+    @property
     def state(self) -> str:
         """`closed`, `open` or `half-open`."""
         if not self._open_until_ns:
@@ -81,6 +87,8 @@ class Breaker:
 
     def succeeded(self) -> None:
         """A copy got a whole answer."""
+        if not self._failures and not self._open_until_ns:
+            return
         self._failures = 0
         self._period_ns = 0
         self._open_until_ns = 0
@@ -162,7 +170,7 @@ class Tee:
                 fate = outcome.SHED_IN_FLIGHT
             elif head.length and worker.tee_held >= worker.limits.tee_memory:
                 fate = outcome.SHED_MEMORY
-            elif not self.breaker.admits(now_ns):
+            elif self.breaker.is_tripped and not self.breaker.admits(now_ns):
                 fate = outcome.SHED_BREAKER
         if fate != COPY:
             tally.fates[fate] += 1
@@ -185,8 +193,9 @@ class Tee:
             exchange.method, b" ", exchange.target, b" HTTP/1.1\r\n",
             common,
             forwarded,
-            exchange.trace.copy_line(),
+            exchange.trace.copy_line(is_first=exchange.copies is None),
             b"Transfer-Encoding: chunked\r\n" if head.length == CHUNKED else b"",
+            b"TE: trailers\r\nConnection: TE\r\n" if head.te_trailers else b"",
             self._mark,
             CRLF,
         ))  # fmt: skip
@@ -240,7 +249,7 @@ class Copy:
 
     __slots__ = (
         "_first_ns", "_has_ended", "_hasher", "_held", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
-        "accepts_upgrade", "connection", "dispatched_ns", "is_paused", "method", "pair", "tee", "waits_until_ns",
+        "accepts_upgrade", "connection", "dispatched_ns", "failed_openings", "is_paused", "method", "pair", "tee", "waits_until_ns",
     )  # fmt: skip
 
     def __init__(self, tee: Tee, pair: Pair, exchange: Exchange, wire: bytes) -> None:
@@ -250,7 +259,7 @@ class Copy:
         self.accepts_upgrade = False
         self.connection: UpstreamConnection | None = None
         self.dispatched_ns = 0
-        self.waits_until_ns = 0
+        self.waits_until_ns = self.failed_openings = 0
         self.is_paused = False
         self._wire = wire
         self._started_ns = exchange.arrived_ns
@@ -326,7 +335,7 @@ class Copy:
         self.tee.breaker.cancelled()
         self._end(0, fate=fate)
 
-    def _end(self, ended: int, *, digest: int | None = None, fate: int = -1) -> None:
+    def _end(self, ended: int, *, digest: int | None = None, fate: int = -1, now_ns: int = 0) -> None:
         """The one end of a copy: with an outcome to compare, or with the fate of one that is not."""
         self._has_ended = True
         tee = self.tee
@@ -339,12 +348,15 @@ class Copy:
         if fate >= 0:
             pair.exclude(fate)
             return
-        now_ns = time.monotonic_ns()
+        if not now_ns:
+            now_ns = time.monotonic_ns()
         if ended >= 100:
             tee.breaker.succeeded()
         else:
             tee.breaker.failed(now_ns, tee.policy.breaker_failures, tee.policy.breaker_period_ns)
-        pair.shadow_ended(ended, self._first_ns, now_ns - (self.dispatched_ns or self._started_ns), digest)
+        last_ns = now_ns - (self.dispatched_ns or self._started_ns)
+        last = bucket(last_ns)
+        pair.shadow_ended(ended, last if last_ns == self._first_ns else bucket(self._first_ns), last, digest)
 
     # As a leg.
 
@@ -367,11 +379,12 @@ class Copy:
 
     def on_answer(self, head: ResponseHead, payload: bytes, *, is_end: bool) -> None:
         """The final head, with the payload that came with it: only counted."""
-        self._first_ns = time.monotonic_ns() - self.dispatched_ns
+        now_ns = time.monotonic_ns()
+        self._first_ns = now_ns - self.dispatched_ns
         self._status = head.status
         if is_end:
             self.connection = None
-            self._end(head.status, digest=xxh3_64_intdigest(payload))
+            self._end(head.status, digest=xxh3_64_intdigest(payload), now_ns=now_ns)
         else:
             self._hasher = xxh3_64(payload)
             self._account(len(payload))
@@ -395,14 +408,14 @@ class Copy:
             self._end(outcome.TIMEOUT)
         elif worker.shadow_read_left < 0 and not self.is_paused:
             self.is_paused = True
-            connection.transport.pause_reading()
+            connection.pause_reading(self)
             worker.paused_copies.append(self)
 
     def resume(self) -> None:
         """A new tick: read on."""
         self.is_paused = False
         if self.connection is not None:
-            self.connection.transport.resume_reading()
+            self.connection.resume_reading(self)
 
     def on_end(self, trailers: list[bytes]) -> None:
         """The answer is whole."""

@@ -12,29 +12,32 @@ from random import getrandbits
 class Trace:
     """The trace of one exchange. `parent` is the client's valid traceparent, b"" for none, b"-" for an unreadable one."""
 
-    __slots__ = ("_digits", "_is_new", "_parent", "_used")
+    __slots__ = ("_digits", "_flags", "trace_id")
 
     def __init__(self, parent: bytes) -> None:
-        self._is_new = len(parent) < 2
-        self._parent = parent
-        # 128 bits of trace id and 64 of span id. Ids must be unique, not unguessable: the Mersenne twister does.
-        self._digits = b"%048x" % getrandbits(192) if self._is_new else b""
+        # A trace id, a span id for live and one for a copy. Ids must be unique, not unguessable: the Mersenne twister does.
+        if len(parent) < 2:
+            self._digits = digits = b"%064x" % getrandbits(256)
+            self.trace_id = digits[:32]
+            self._flags = b"-01\r\n"
+        else:
+            self._digits = parent
+            self.trace_id = parent[3:35]
+            self._flags = b""
 
     def __repr__(self) -> str:
         return f"Trace({self.trace_id.decode()})"
 
-    @property
-    def trace_id(self) -> bytes:
-        """32 hex digits."""
-        return self._digits[:32] if self._is_new else self._parent[3:35]
-
     def live_line(self) -> bytes:
         """The field for live, with CRLF."""
-        if self._is_new:
-            return b"traceparent: 00-%b-%b-01\r\n" % (self._digits[:32], self._digits[32:])
-        return b"traceparent: %b\r\n" % self._parent
+        if self._flags:
+            digits = self._digits
+            return b"traceparent: 00-%b-%b-01\r\n" % (self.trace_id, digits[32:48])
+        return b"traceparent: %b\r\n" % self._digits
 
-    def copy_line(self) -> bytes:
-        """The field for a copy, with CRLF: same trace, new span, same flags."""
-        flags = b"01" if self._is_new else self._parent[53:55]
+    def copy_line(self, *, is_first: bool) -> bytes:
+        """The field for a copy, with CRLF: same trace, new span, same flags. `is_first`: no other copy of the exchange has asked."""
+        if self._flags and is_first:
+            return b"traceparent: 00-%b-%b-01\r\n" % (self.trace_id, self._digits[48:])
+        flags = b"01" if self._flags else self._digits[53:55]
         return b"traceparent: 00-%b-%016x-%b\r\n" % (self.trace_id, getrandbits(64) or 1, flags)

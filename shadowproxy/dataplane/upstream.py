@@ -47,12 +47,13 @@ class Leg(Protocol):
     """What uses a connection: the live side of an exchange, a mirrored copy, a health check.
 
     `method` decides how the answer's body ends; `accepts_upgrade` whether a 101 is welcome.
-    `waits_until_ns` bounds its wait for a connection.
+    `waits_until_ns` bounds its wait for a connection, `failed_openings` counts those that could not be opened for it.
     """
 
     method: bytes
     accepts_upgrade: bool
     waits_until_ns: int
+    failed_openings: int
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """The connection is yours: send."""
@@ -86,7 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
     """See the module's text. Reads, never decides."""
 
     __slots__ = (
-        "_body", "_interims", "_left", "_partial", "_until_close", "deadline_ns", "endpoint", "has_answered_any", "is_request_sent", "is_reusable",
+        "_body", "_interims", "_is_reading_paused", "_left", "_partial", "_until_close", "deadline_ns", "endpoint", "has_answered_any", "is_request_sent", "is_reusable",
         "is_reused", "leg", "opened_ns", "state", "transport", "watched_tick",
     )  # fmt: skip
 
@@ -107,6 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._left = 0
         self._until_close = False
         self._interims = 0
+        self._is_reading_paused = False
 
     def __repr__(self) -> str:
         return f"UpstreamConnection({self.endpoint.authority.decode()}, {_STATES[self.state]}, reused={self.is_reused})"
@@ -125,6 +127,18 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, wire: bytes) -> None:
         """Queue bytes towards the endpoint. Never blocks; `on_blocked` tells when to stop."""
         self.transport.write(wire)
+
+    def pause_reading(self, leg: Leg) -> None:
+        """Read no more of the answer for now; nothing happens where `leg` has had its last byte and the connection is another's."""
+        if self.leg is leg and not self._is_reading_paused:
+            self._is_reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self, leg: Leg) -> None:
+        """Read on, if it is still `leg` that reads."""
+        if self.leg is leg and self._is_reading_paused:
+            self._is_reading_paused = False
+            self.transport.resume_reading()
 
     def abandon(self) -> None:
         """Give the connection up at once, with a reset: nothing that is still queued goes out (P4)."""
@@ -347,9 +361,14 @@ class UpstreamConnection(asyncio.Protocol):
         if is_reusable:
             self.state = IDLE
             self.is_reused = True
+            if self._is_reading_paused:
+                # The last of it was more than its reader could take at once: the next leg must be able to hear.
+                self._is_reading_paused = False
+                self.transport.resume_reading()
             self.endpoint.released(self, is_reusable=True)
         else:
             self.close()
+            self.endpoint.answered()
             self.endpoint.released(self, is_reusable=False)
 
     def _fail(self, ended: int) -> None:
