@@ -168,6 +168,8 @@ _HOSTS = [
     ("host/comma", REJECT, b"GET / HTTP/1.1\r\nHost: shop.example, other.example\r\n\r\n"),
     ("host/space", REJECT, b"GET / HTTP/1.1\r\nHost: shop.example other\r\n\r\n"),
     ("host/control", REJECT, b"GET / HTTP/1.1\r\nHost: shop.example\x01@other\r\n\r\n"),
+    ("host/empty", EITHER, b"GET / HTTP/1.1\r\nHost:\r\n\r\n"),
+    ("host/empty-1.0", EITHER, b"GET / HTTP/1.0\r\nHost: \r\n\r\n"),
     ("host/empty-with-authority", EITHER, b"GET http://shop.example/ HTTP/1.1\r\nHost:\r\n\r\n"),
     ("host/second-pipelined-without", EITHER, _line(b"GET /1 HTTP/1.1") + b"GET /2 HTTP/1.1\r\n\r\n"),
 ]
