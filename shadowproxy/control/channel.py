@@ -91,6 +91,8 @@ class Channel:
             received = self._sock.recv(READ_SIZE)
         except (BlockingIOError, InterruptedError):
             return
+        except ConnectionResetError:  # it ended with messages of ours unread; all of its own have been read
+            received = b""
         except OSError as error:
             self._end(str(error))
             return

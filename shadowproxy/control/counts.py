@@ -74,7 +74,7 @@ class Endpoint:
     ejected_workers: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Account:
     """One living worker: what must be known to close its account, and its gauges."""
 

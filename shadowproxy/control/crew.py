@@ -273,6 +273,7 @@ class Crew:
         else:
             place.delay = 0.0
         asyncio.get_running_loop().call_later(place.delay, self._fill, place)
+        self._news.set()
 
     def _receive(self, worker: Worker, message: Message) -> None:
         try:
@@ -316,16 +317,18 @@ class Crew:
 
     async def _count_out(self, worker: Worker, *, is_expected: bool) -> None:
         status = await worker.reap()
-        lost = self._counts.close(worker.account, worker.words, self._slots.known)
+        try:
+            lost = self._counts.close(worker.account, worker.words, self._slots.known)
+        finally:
+            self._workers.discard(worker)
+            self._slots.release(worker.pid)
+            self._reported = {key: problem for key, problem in self._reported.items() if key[0] is not worker}
+            worker.close()
+            self._news.set()
         if is_expected and status == 0:
             _log.info("worker %d (pid %d) finished", worker.slot, worker.pid)
         else:
             _log.error("worker %d (pid %d) %s; %d requests have no known fate", worker.slot, worker.pid, _ending(status), lost)
-        self._workers.discard(worker)
-        self._slots.release(worker.pid)
-        self._reported = {key: problem for key, problem in self._reported.items() if key[0] is not worker}
-        worker.close()
-        self._news.set()
 
     def _drain(self, worker: Worker, seconds: float) -> None:
         if worker.state in {State.STARTING, State.READY}:

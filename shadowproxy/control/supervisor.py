@@ -70,6 +70,7 @@ class Supervisor:
         self.instance = secrets.token_hex(8)
         self.is_stopping = False
         self._is_cut_short = False
+        self._has_ended = False
         self._started = time.monotonic()
         self._log = log
         self._stop = asyncio.Event()
@@ -128,6 +129,10 @@ class Supervisor:
         Raises:
             ControlError: it cannot start; nothing is left running.
         """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
             await self.start()
             await self._stop.wait()
@@ -148,9 +153,6 @@ class Supervisor:
         await self.switch.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
         self.listeners.open(config.listen, config.workers)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.stop)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
         self._runner = web.AppRunner(build_app(self), access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.SockSite(self._runner, self._admin_socket).start()
@@ -175,7 +177,10 @@ class Supervisor:
         self._stop.set()
 
     async def end(self) -> None:
-        """Take everything down, in an order that loses nothing."""
+        """Take everything down, in an order that loses nothing. Idempotent."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         self.is_stopping = True
         self.listeners.close()
         await self.crew.drain(self.config.limits.drain_timeout)
