@@ -40,6 +40,8 @@ TUNNEL = 3
 CLOSED = 4
 _STATES = ("idle", "awaiting", "body", "tunnel", "closed")
 
+_START: Final = b"HTTP/1."
+
 _LINGER_RESET = struct.pack("ii", 1, 0)
 
 
@@ -237,7 +239,8 @@ class UpstreamConnection(asyncio.Protocol):
         assert leg is not None
         end = received.find(END_OF_HEAD)
         if end < 0:
-            if len(received) > HEAD_LIMIT:
+            # What does not begin like an answer is not waited for.
+            if len(received) > HEAD_LIMIT or not received.startswith(_START[: len(received)]):
                 self._fail(outcome.MALFORMED)
             else:
                 self._partial = received

@@ -1,0 +1,3 @@
+"""Peers that misbehave in every way we know, and what must hold then."""
+
+from __future__ import annotations
