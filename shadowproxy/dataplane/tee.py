@@ -158,7 +158,7 @@ class Tee:
             exchange.method,
             head.length,
             is_upgrade=bool(head.upgrade),
-            is_marked=bool(head.mark),
+            is_marked=bool(head.mark) and exchange.client.forwarded.is_trusted,
             point=point,
             scale=self.scale,
         )

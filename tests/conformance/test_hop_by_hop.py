@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.kit import World, answers
 from tests.kit.client import chunked_wire, wire
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 @pytest.mark.requirement("HBH-01")
 def test_fields_named_by_connection_are_removed(world: World) -> None:
     """Connection and every field that it names, in any letter case and on any line, reach neither live nor shadow."""
-    fields = [("Connection", "X-Foo, x-bar"), ("X-Foo", "1"), ("X-Bar", "2"), ("connection", "X-BAZ"), ("x-baz", "3"), ("X-Foo", "again"), ("X-Kept", "4")]
+    fields = [
+        ("Connection", "X-Foo, x-bar"),
+        ("X-Foo", "1"),
+        ("X-Bar", "2"),
+        ("connection", "X-BAZ"),
+        ("x-baz", "3"),
+        ("X-Foo", "again"),
+        ("X-Kept", "4"),
+    ]
     with world.client() as client:
         assert client.get("/named", *fields).status == 200
     for leg in world.legs("/named"):
@@ -115,7 +126,9 @@ def test_a_nomination_does_not_corrupt_a_request(world: World, nominated: str) -
 def test_a_nominated_coding_still_frames(world: World) -> None:
     """Connection: Transfer-Encoding does not turn a chunked body into pipelined requests."""
     with world.client() as client:
-        client.send(chunked_wire("POST", "/coded", ("Connection", "Transfer-Encoding"), pieces=[b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"]))
+        client.send(
+            chunked_wire("POST", "/coded", ("Connection", "Transfer-Encoding"), pieces=[b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"])
+        )
         assert client.response().status == 200
     for leg in world.legs("/coded"):
         assert leg.body.startswith(b"GET /smuggled")

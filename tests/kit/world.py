@@ -81,6 +81,7 @@ class World:
     def __init__(self, config: Plain | None = None, *, live: Origin | None = None, shadow: Origin | None = None) -> None:
         self._stack = contextlib.ExitStack()
         self._clients: list[Client] = []
+        self._barriers = 0
         with contextlib.ExitStack() as undo:
             self.live = live or Origin("live")
             undo.callback(self.live.stop)
@@ -152,9 +153,16 @@ class World:
         return self.live.wait_for(path, count), self.shadow.wait_for(path, count)
 
     def untouched(self, path: str = "") -> bool:
-        """Whether no complete request (for `path`, or at all) has reached either origin, once everything has settled."""
-        self.proxy.settled()
-        seen = [*self.live.requests, *self.shadow.requests]
+        """Whether no complete request (for `path`, or at all) has reached either origin.
+
+        A request of our own goes through first: what the proxy sent before it has arrived by then.
+        """
+        self._barriers += 1
+        barrier = f"/barrier-{self._barriers}"
+        with self.client() as client:
+            client.get(barrier)
+        self.legs(barrier)
+        seen = [request for request in [*self.live.requests, *self.shadow.requests] if not request.target.startswith("/barrier-")]
         return not any(request.is_complete for request in seen if not path or request.target.partition("?")[0] == path)
 
     def fates(self) -> dict[str, int]:
