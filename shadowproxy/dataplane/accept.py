@@ -8,6 +8,8 @@ States and what a byte means in each::
     WAIT ──101──▶ TUNNEL
     any ──refused──▶ CLOSING ──client's end, or LINGER──▶ gone
 
+WAIT without an exchange: the answer is queued, and no further request is begun until the client has read of it.
+
 *   Bytes that come during WAIT belong to the next request: they are kept (PIPELINE_LIMIT), and the socket is
     not read beyond that. So pipelining is bounded in bytes, answers are in order, and nothing is parsed early.
 *   What follows a request in the same read is looked at before that request is forwarded: bytes that can
@@ -16,12 +18,16 @@ States and what a byte means in each::
     answer is not destroyed by a reset (RFC 9112 section 9.6).
 *   A client that closes its sending side may still want the answer (half-close) or may be gone; TCP does
     not tell. An HTTP/1.1 client is asked: an interim 100 is harmless to the first and draws a reset from
-    the second, which then cancels the live leg.
+    the second, which then cancels the live leg. The loop does not read past a FIN and so never sees that
+    reset: the socket's state is looked at every GONE_CHECK_NS.
+*   Whatever is queued for a client is bounded, and so is the time in which it reads none of it (`write_timeout`),
+    also while the connection is being closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING, Final, cast
 
@@ -49,6 +55,12 @@ LEADING_LINES_LIMIT: Final = 8
 CONTINUE_AFTER_NS: Final = 10**9
 """How long a client that expects 100 waits for live to say it before we do."""
 
+GONE_CHECK_NS: Final = 250_000_000
+"""How often a half-closed connection is asked whether its client is still there."""
+
+_TCP_CLOSE: Final = 7
+"""TCP_INFO's state of a connection that was reset."""
+
 IDLE = 0
 HEAD = 1
 BODY = 2
@@ -58,11 +70,11 @@ CLOSING = 5
 _STATES = ("idle", "head", "body", "wait", "tunnel", "closing")
 
 
-class ClientConnection(asyncio.Protocol):
-    """See the module's text."""
+class ClientConnection:
+    """See the module's text. An asyncio protocol by its methods and not by inheritance, so that it can be compiled."""
 
     __slots__ = (
-        "_body", "_discarded", "_has_eof", "_is_pumping", "_is_reading_paused", "_left", "_partial", "_pending", "_probe", "_probe_lines", "_tunnel",
+        "_body", "_discarded", "_has_eof", "_is_pumping", "_is_reading_paused", "_left", "_partial", "_pending", "_probe", "_probe_lines", "_tunnel", "_unsent",
         "address", "deadline_ns", "exchange", "forwarded", "is_last", "is_write_blocked", "listener", "state", "transport", "trusted",
         "watched_tick", "worker",
     )  # fmt: skip
@@ -77,9 +89,9 @@ class ClientConnection(asyncio.Protocol):
         self.is_write_blocked = False
         self.deadline_ns = 0
         self.watched_tick = 0
-        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.transport: asyncio.Transport
         self.address = b""
-        self.forwarded: ForwardedFields = cast("ForwardedFields", None)
+        self.forwarded: ForwardedFields
         self._partial = b""
         self._probe: HeadProbe | None = None
         self._probe_lines = 0
@@ -91,6 +103,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_pumping = False
         self._is_reading_paused = False
         self._discarded = 0
+        self._unsent = 0
 
     def __repr__(self) -> str:
         return f"ClientConnection({self.address.decode()}, {_STATES[self.state]}, {self.exchange!r})"
@@ -137,12 +150,16 @@ class ClientConnection(asyncio.Protocol):
         if self.state == TUNNEL and self._tunnel is not None:
             self._tunnel.client_ended()
             return can_stay
-        if self.state == WAIT and self.exchange is not None and can_stay:
-            self.is_last = True
-            if self.exchange.answer is None and not self.exchange.head.is_http10:
+        if self.state == WAIT and can_stay:
+            # Requests that have come whole are answered, all of them.
+            self.is_last = self.is_last or not self._pending
+            exchange = self.exchange
+            if exchange is not None and exchange.answer is None and not exchange.head.is_http10:
                 self.transport.write(CONTINUE)
+            if not self.is_write_blocked:
+                self.worker.deadlines.set(self, time.monotonic_ns() + GONE_CHECK_NS)
             return True
-        return False
+        return self.state == CLOSING and self.transport.get_write_buffer_size() > 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
@@ -166,6 +183,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than live answers: live waits."""
         self.is_write_blocked = True
+        self._unsent = self.transport.get_write_buffer_size()
         worker = self.worker
         worker.deadlines.set(self, time.monotonic_ns() + worker.write_ns)
         if self._tunnel is not None:
@@ -181,16 +199,39 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.is_write_blocked = False
+        if self.state == CLOSING:
+            return
         self.deadline_ns = 0
+        exchange = self.exchange
         if self._tunnel is not None:
             self._tunnel.resume()
-        elif self.exchange is not None and self.exchange.connection is not None:
-            self.exchange.connection.resume_reading(self.exchange)
-            self.exchange.watch()
+        elif exchange is None:
+            self._next()
+        else:
+            if self.state == BODY:
+                self._await_more()
+            elif self._has_eof:
+                self.worker.deadlines.set(self, time.monotonic_ns() + GONE_CHECK_NS)
+            if exchange.connection is not None:
+                exchange.connection.resume_reading(exchange)
+                exchange.watch()
 
     def on_deadline(self, now_ns: int) -> None:
         """Too slow, or idle for long enough."""
-        if self.state == HEAD and self.exchange is None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and (self.is_write_blocked or self.state == CLOSING):
+            if unsent < self._unsent:
+                # It reads, slowly.
+                self._unsent = unsent
+                self.worker.deadlines.set(self, now_ns + self.worker.write_ns)
+            else:
+                self.transport.abort()
+        elif self.state == WAIT and self._has_eof:
+            if self._is_gone():
+                self.transport.abort()
+            else:
+                self.worker.deadlines.set(self, now_ns + GONE_CHECK_NS)
+        elif self.state == HEAD and self.exchange is None:
             self.refuse(408, "head_timeout", "the request head did not come in time")
         elif self.state == BODY:
             exchange = self.exchange
@@ -203,10 +244,15 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse_unfinished(408, "body_timeout", "the request body did not come in time")
             else:
                 self.transport.abort()
-        elif self.state == CLOSING or self.state == IDLE:
+        elif (self.state == CLOSING or self.state == IDLE) and not unsent:
             self.transport.close()
         else:
             self.transport.abort()
+
+    def _is_gone(self) -> bool:
+        """Whether a client that has sent its FIN has also reset the connection."""
+        sock = self.transport.get_extra_info("socket")
+        return sock is None or sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
     # Requests.
 
@@ -223,8 +269,8 @@ class ClientConnection(asyncio.Protocol):
                 self._read_head(received)
         finally:
             self._is_pumping = False
-        if self._has_eof and self.state == IDLE:
-            self.transport.close()
+        if self._has_eof and self.state in (IDLE, HEAD, BODY):
+            self.close_flushed()
 
     def _read_head(self, received: bytes) -> None:
         now_ns = time.monotonic_ns()
@@ -448,7 +494,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None and exchange.head.upgrade:
             self._keep_for_tunnel(received)
             return
-        if self.is_last or exchange is None or not exchange.head.is_keep_alive:
+        if self.is_last or (exchange is not None and not exchange.head.is_keep_alive):
             # FRM-15: nothing follows a last request.
             self._discarded += len(received)
             if self._discarded > LINGER_LIMIT:
@@ -495,15 +541,27 @@ class ClientConnection(asyncio.Protocol):
             worker.log_access(self, exchange, status)
         if self.is_last or not exchange.is_request_done:
             self._close_softly()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        """Begin the next request, or wait for it."""
+        if self.is_write_blocked:
+            # Who does not read answers gets no more of them: begun requests would pile up their answers here.
+            self.state = WAIT
+            return
+        if self.is_last:
+            self._close_softly()
             return
         self.state = IDLE
-        worker.deadlines.set(self, time.monotonic_ns() + worker.idle_ns)
-        if self._pending:
+        self.worker.deadlines.set(self, time.monotonic_ns() + self.worker.idle_ns)
+        if self._is_reading_paused:
+            self.resume_request()
+        if self._pending and not self._is_pumping:
             pending, self._pending = self._pending, b""
-            self.resume_request()
             self._read(pending)
-        elif self._is_reading_paused:
-            self.resume_request()
+        elif self._has_eof and not self._pending:
+            self.close_flushed()
 
     def refuse(self, status: int, code: str, detail: str) -> None:
         """Answer with a problem document instead of going on; the request's framing decides whether the connection survives."""
@@ -524,12 +582,8 @@ class ClientConnection(asyncio.Protocol):
         worker.requests += 1
         if self.is_last:
             self._close_softly()
-            return
-        self.state = IDLE
-        worker.deadlines.set(self, time.monotonic_ns() + worker.idle_ns)
-        if self._pending and not self._is_pumping:
-            pending, self._pending = self._pending, b""
-            self._read(pending)
+        else:
+            self._next()
 
     def _refuse_unfinished(self, status: int, code: str, detail: str) -> None:
         """The request's body cannot go on: upstream and copies are told by a reset, the client by a problem."""
@@ -560,26 +614,37 @@ class ClientConnection(asyncio.Protocol):
         with the connection can only be broken by a reset.
         """
         self.exchange = None
-        self.state = CLOSING
         if is_framed:
-            self.transport.close()
+            self.close_flushed()
         else:
+            self.state = CLOSING
             self.worker.reset(self.transport)
 
     def _close_softly(self) -> None:
         """Send the end of our side, and discard what still comes until the client has ended its own."""
+        if self._has_eof or not self.transport.can_write_eof():
+            self.close_flushed()
+            return
         self.state = CLOSING
         self._pending = b""
-        if self._has_eof or not self.transport.can_write_eof():
-            self.transport.close()
-            return
         self.resume_request()
         try:
             self.transport.write_eof()
         except OSError:
             self.transport.abort()
             return
-        self.worker.deadlines.set(self, time.monotonic_ns() + round(LINGER_S * 1e9))
+        self._unsent = self.transport.get_write_buffer_size()
+        wait_ns = self.worker.write_ns if self._unsent else round(LINGER_S * 1e9)
+        self.worker.deadlines.set(self, time.monotonic_ns() + wait_ns)
+
+    def close_flushed(self) -> None:
+        """Close once what is queued has been sent, which a client that reads nothing cannot put off for ever."""
+        self.state = CLOSING
+        self._pending = b""
+        self._unsent = self.transport.get_write_buffer_size()
+        if self._unsent:
+            self.worker.deadlines.set(self, time.monotonic_ns() + self.worker.write_ns)
+        self.transport.close()
 
     # Tunnels.
 

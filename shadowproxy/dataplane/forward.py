@@ -132,7 +132,7 @@ class Endpoint:
         for family, address in await self.addresses.ranked(loop):
             try:
                 transport, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self),
+                    lambda: UpstreamConnection(self),  # type: ignore[type-var]  # a protocol by its methods
                     address,
                     self.port,
                     family=family,

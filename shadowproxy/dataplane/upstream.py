@@ -85,8 +85,8 @@ class Leg(Protocol):
         """It has caught up."""
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """See the module's text. Reads, never decides."""
+class UpstreamConnection:
+    """See the module's text. Reads, never decides. An asyncio protocol by its methods, so that it can be compiled."""
 
     __slots__ = (
         "_body", "_interims", "_is_reading_paused", "_left", "_partial", "_until_close", "deadline_ns", "endpoint", "has_answered_any", "is_request_sent", "is_reusable",
@@ -96,7 +96,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.leg: Leg | None = None
-        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.transport: asyncio.Transport
         self.state = IDLE
         self.is_reused = False
         self.has_answered_any = False

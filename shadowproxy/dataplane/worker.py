@@ -388,7 +388,7 @@ class WorkerProcess:
         name = listener.name
         context = self._contexts.get(name)
         return await self._loop.create_server(
-            lambda: ClientConnection(worker, name, trusted),
+            lambda: ClientConnection(worker, name, trusted),  # type: ignore[arg-type,return-value]  # a protocol by its methods
             sock=sock,
             backlog=BACKLOG,
             ssl=context,
