@@ -153,7 +153,10 @@ class Supervisor:
         await self.switch.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
         self.listeners.open(config.listen, config.workers)
-        self._runner = web.AppRunner(build_app(self), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        # What aiohttp would log is what strangers send; exceptions of ours are logged by the application.
+        quiet = logging.getLogger("shadowproxy.admin.http")
+        quiet.setLevel(logging.CRITICAL)
+        self._runner = web.AppRunner(build_app(self), access_log=None, logger=quiet, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.SockSite(self._runner, self._admin_socket).start()
         self._announce(self.token)

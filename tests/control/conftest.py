@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -64,8 +65,8 @@ class Api:
         used = self.token if token is None else token
         if used:
             fields.setdefault("Authorization", f"Bearer {used}")
-        payload: Any = body if isinstance(body, (bytes, type(None))) else None
-        json = None if isinstance(body, (bytes, type(None))) else body
+        payload: Any = body if isinstance(body, (bytes, io.BytesIO, type(None))) else None
+        json = None if isinstance(body, (bytes, io.BytesIO, type(None))) else body
         if method in {"POST", "PUT"}:
             fields.setdefault("Content-Type", "application/json")
         async with self.session.request(method, self.url + path, data=payload, json=json, headers=fields, allow_redirects=False) as answer:

@@ -1,0 +1,165 @@
+"""Totals over workers: they only grow, and the conservation law holds at every read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from shadowproxy.control.counts import Account, Counts
+
+KEYS = ("a/s", "b/s")
+SLOTS = {"a/s": 1, "b/s": 2}
+
+
+@dataclass
+class Model:
+    """A worker that counts as the data plane does: words at once, fates later, reports now and then."""
+
+    account: Account
+    words: list[int] = field(default_factory=lambda: [0] * 4)
+    eligible: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KEYS, 0))
+    fates: dict[str, dict[str, int]] = field(default_factory=lambda: {key: {} for key in KEYS})
+    pending: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KEYS, 0))
+
+    def tally(self) -> dict[str, Any]:
+        mirrors = {key: {"eligible": self.eligible[key], "pending": self.pending[key], "fates": self.fates[key]} for key in KEYS}
+        self.eligible = dict.fromkeys(KEYS, 0)
+        self.fates = {key: {} for key in KEYS}
+        return {"type": "tally", "mirrors": mirrors}
+
+
+class Conservation(RuleBasedStateMachine):
+    """Requests, reports and deaths in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counts()
+        self.counts.declare(["a", "b"], list(KEYS))
+        self.workers: list[Model] = []
+        self.true_eligible = dict.fromkeys(KEYS, 0)
+        self.seen: dict[tuple[str, str], int] = {}
+
+    @rule(slot=st.integers(0, 2))
+    def start(self, slot: int) -> None:
+        self.workers.append(Model(self.counts.open(slot)))
+
+    @rule(at=st.integers(0, 9), key=st.sampled_from(KEYS))
+    def arrive(self, at: int, key: str) -> None:
+        if self.workers:
+            worker = self.workers[at % len(self.workers)]
+            worker.words[SLOTS[key]] += 1
+            worker.eligible[key] += 1
+            worker.pending[key] += 1
+            self.true_eligible[key] += 1
+
+    @rule(at=st.integers(0, 9), key=st.sampled_from(KEYS), fate=st.sampled_from(["paired", "not_sampled", "failed_reset"]))
+    def resolve(self, at: int, key: str, fate: str) -> None:
+        if self.workers and (worker := self.workers[at % len(self.workers)]).pending[key]:
+            worker.pending[key] -= 1
+            worker.fates[key][fate] = worker.fates[key].get(fate, 0) + 1
+
+    @rule(at=st.integers(0, 9))
+    def report(self, at: int) -> None:
+        if self.workers:
+            worker = self.workers[at % len(self.workers)]
+            self.counts.add(worker.account, worker.tally())
+
+    @rule(at=st.integers(0, 9))
+    def die(self, at: int) -> None:
+        if self.workers:
+            worker = self.workers.pop(at % len(self.workers))
+            self.counts.close(worker.account, worker.words, SLOTS)
+            if not self.workers:
+                for key in KEYS:
+                    assert self.counts.mirrors[key].eligible == self.true_eligible[key]
+
+    @invariant()
+    def conserved(self) -> None:
+        for key in KEYS:
+            assert self.counts.is_conserved(key)
+            assert self.counts.mirrors[key].eligible <= self.true_eligible[key]
+
+    @invariant()
+    def never_backwards(self) -> None:
+        now = {(key, fate): count for key in KEYS for fate, count in self.counts.mirrors[key].fates.items()}
+        now |= {(key, "eligible"): self.counts.mirrors[key].eligible for key in KEYS}
+        for name, count in self.seen.items():
+            assert now[name] >= count
+        self.seen = now
+
+
+TestConservation = Conservation.TestCase
+
+
+def full_tally() -> dict[str, Any]:
+    return {
+        "type": "tally",
+        "routes": {"a": {"responses": {"200": 2, "reset": 1}, "first": {"700": 3}, "last": {"710": 3}, "received": 10, "sent": 20}},
+        "mirrors": {
+            "a/s": {
+                "eligible": 4, "pending": 1, "fates": {"paired": 3}, "matrix": {"200,200": 2, "200,reset": 1}, "bodies": {"equal": 2, "different": 1},
+                "live_first": {"1": 1}, "live_last": {"2": 1}, "shadow_first": {"3": 1}, "shadow_last": {"4": 1}, "holdout_last": {"5": 1},
+                "range": 0.5, "breaker": "open", "in_flight": 2, "held": 9,
+            }
+        },
+        "refusals": {"no_route": 1},
+        "fleets": {"live": {"http://h:1": {"outstanding": 1, "idle": 2, "open": 3, "connects": 4, "failures": {"reset": 5}, "is_ejected": True}}},
+        "clients": {"accepted": 5, "open": 2, "requests": 6, "turned_away": 1},
+        "process": {"cpu_seconds": 1.5, "rss_bytes": 100, "lag_ns": {"10": 1}, "errors": 1},
+        "access_dropped": 3,
+    }  # fmt: skip
+
+
+def test_everything_in_a_tally_is_counted_twice_when_it_comes_twice() -> None:
+    """Deltas add, gauges replace."""
+    counts = Counts()
+    account = counts.open(0)
+    for _ in range(2):
+        counts.add(account, full_tally())
+    assert counts.routes["a"].responses == {"200": 4, "reset": 2}
+    assert counts.routes["a"].last == {710: 6}
+    assert counts.routes["a"].sent_bytes == 40
+    mirror = counts.mirrors["a/s"]
+    assert mirror.matrix == {("200", "200"): 4, ("200", "reset"): 2}
+    assert mirror.latency["shadow_last"] == {4: 2}
+    assert mirror.bodies == {"equal": 4, "different": 2}
+    assert counts.pending("a/s") == 1
+    assert next(counts.mirror_accounts("a/s")).range == 0.5
+    assert counts.endpoints()["live", "http://h:1"].open == 3
+    assert counts.connects["live", "http://h:1"] == 8
+    assert counts.endpoint_failures["live", "http://h:1", "reset"] == 10
+    assert counts.clients["requests"] == 12
+    assert account.open_clients == 2
+    assert counts.refusals["no_route"] == 2
+    assert counts.access_dropped == 6
+    assert counts.cpu_seconds(0) == 1.5
+
+
+def test_cpu_time_goes_on_over_incarnations() -> None:
+    """A slot's CPU time never goes back when its worker is replaced."""
+    counts = Counts()
+    first = counts.open(0)
+    counts.add(first, {"process": {"cpu_seconds": 2.0}})
+    counts.close(first, [0], {})
+    second = counts.open(0)
+    counts.add(second, {"process": {"cpu_seconds": 0.5}})
+    assert counts.cpu_seconds(0) == 2.5
+
+
+def test_a_mirror_that_nobody_has_used_shows_as_zero() -> None:
+    """What is configured is readable before the first request."""
+    counts = Counts()
+    counts.declare(["r"], ["r/m"])
+    assert counts.mirrors["r/m"].eligible == 0
+    assert counts.is_conserved("r/m")
+
+
+def test_stalls_are_counted_by_slot() -> None:
+    """A hold-up is remembered with its length."""
+    counts = Counts()
+    account = counts.open(3)
+    counts.add_stall(account, 1.25)
+    assert (counts.processes[3].stalls, counts.processes[3].stalled_seconds) == (1, 1.25)
