@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from load.bench import openloop, wrk
+from load.bench.latencies import Latencies
 from load.bench.origins import NginxOrigin, Origin, PythonOrigin
 from load.bench.processes import BenchError, Cpus, free_port
 from load.bench.proxies import OURS, Instance, NotInstalled, Proxy, Setup
@@ -86,8 +87,6 @@ def judge(scenario: Scenario, closed: ClosedLoop, opened: Sample | None, mirrore
             problems.append(f"open loop: {dict(opened.errors)}")
     if scenario.shadow is Shadow.ANSWERS and mirrored < MIRRORED_LEAST:
         problems.append(f"only {mirrored:.1%} of the requests reached the shadow")
-    if opened and opened.is_late:
-        problems.append(openloop.LATE)
     return problems
 
 
@@ -118,6 +117,8 @@ def measure(proxy: Proxy, scenario: Scenario, plan: Plan, *, number: int, cpus: 
             connections = shadow_seen.connections / max(1, shadow_seen.requests)
         opened = open_loop(scenario, instance, plan) if plan.open_seconds else None
         instance.check()
+        doubts = [f"no latencies: {openloop.LATE}"] if opened and opened.is_late else []
+        latencies = opened.latencies if opened and not opened.is_late else Latencies()
         requests = max(1, closed.requests)
         errors = dict(closed.errors)
         for kind, count in opened.errors.items() if opened else ():
@@ -133,15 +134,16 @@ def measure(proxy: Proxy, scenario: Scenario, plan: Plan, *, number: int, cpus: 
             closed_p50_us=closed.p50_us,
             closed_p99_us=closed.p99_us,
             closed_p999_us=closed.p999_us,
-            open_p50_us=opened.latencies.quantile_us(0.5) if opened else float("nan"),
-            open_p99_us=opened.latencies.quantile_us(0.99) if opened else float("nan"),
-            open_p999_us=opened.latencies.quantile_us(0.999) if opened else float("nan"),
+            open_p50_us=latencies.quantile_us(0.5),
+            open_p99_us=latencies.quantile_us(0.99),
+            open_p999_us=latencies.quantile_us(0.999),
             open_lateness_p99_us=opened.lateness.quantile_us(0.99) if opened else float("nan"),
             peak_bytes=instance.peak_bytes(),
             mirrored=mirrored,
             shadow_connections=connections,
             errors=errors,
             problems=[*judge(scenario, closed, opened, mirrored), *judge_ours(proxy, scenario, errors)],
+            doubts=doubts,
         )
 
 

@@ -121,6 +121,14 @@ class Effect:
     resident_bytes: int = 0
     growth_bytes: int = 0
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """Harmed and how; else undecided and why; else unharmed."""
+        if self.problems:
+            return "; ".join(self.problems)
+        return f"undecided: {'; '.join(self.doubts)}" if self.doubts else "unharmed"
 
 
 def order(pairs: int) -> list[bool]:
@@ -136,15 +144,18 @@ def within(difference_us: float, reference_us: float) -> bool:
     return difference_us <= max(TOLERANCE * reference_us, TOLERANCE_US)
 
 
+def is_noise(effect: Effect) -> bool:
+    """Whether the turns with mirroring off differ among themselves by more than mirroring changed."""
+    return effect.p99_difference_us < effect.off_p99_most_us - effect.off_p99_least_us
+
+
 def judge(effect: Effect) -> list[str]:
     """Where an effect breaks promise P1."""
     problems = []
-    for name, difference, reference in (
-        ("p50", effect.p50_difference_us, effect.off_p50_us),
-        ("p99", effect.p99_difference_us, effect.off_p99_us),
-    ):
-        if not within(difference, reference):
-            problems.append(f"{name} is {difference / 1000:.2f} ms over {reference / 1000:.2f} ms")
+    if not within(effect.p50_difference_us, effect.off_p50_us):
+        problems.append(f"p50 is {effect.p50_difference_us / 1000:.2f} ms over {effect.off_p50_us / 1000:.2f} ms")
+    if not (within(effect.p99_difference_us, effect.off_p99_us) or is_noise(effect)):
+        problems.append(f"p99 is {effect.p99_difference_us / 1000:.2f} ms over {effect.off_p99_us / 1000:.2f} ms")
     if effect.on_errors:
         problems.append(f"live errors: {effect.on_errors}")
     if effect.growth_bytes > GROWTH_BYTES:
@@ -231,8 +242,10 @@ def summarise(proxy: str, fault: Fault, off: Sequence[Sample], on: Sequence[Samp
         growth_bytes=growth,
     )
     effect.problems.extend(judge(effect))
+    if not within(effect.p99_difference_us, effect.off_p99_us) and is_noise(effect):
+        effect.doubts.append("p99 without a mirror moves more than that by itself")
     if any(sample.is_late for sample in (*off, *on)):
-        effect.problems.append(openloop.LATE)
+        effect.doubts.append(openloop.LATE)
     return effect
 
 
@@ -243,7 +256,7 @@ def attempt(proxy: Proxy, fault: Fault, plan: Plan, cpus: Cpus, say: Callable[[s
             effect = measure(proxy, fault, plan, cpus=cpus, directory=Path(directory))
         except BenchError as error:
             effect = Effect(fault.name, fault.title, proxy.name, plan.rate or fault.rate, problems=[str(error)])
-    say(f"{fault.name:8} {proxy.name:12} {'; '.join(effect.problems) or 'unharmed'}")
+    say(f"{fault.name:8} {proxy.name:12} {effect.verdict}")
     return effect
 
 
@@ -261,7 +274,7 @@ def table(effects: Sequence[Effect]) -> str:
             number(effect.p99_difference_us / 1000, "+.2f"),
             f"{sum(effect.on_errors.values())} of {effect.requests}",
             f"{effect.resident_bytes / MIB:.0f} {effect.growth_bytes / MIB:+.1f}",
-            "; ".join(effect.problems) or "unharmed",
+            effect.verdict,
         ]
         for effect in effects
     ]

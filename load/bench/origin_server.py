@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 MODES: Final = ("answer", "hang", "late", "reset", "endless", "trickle")
 LATE_S: Final = 3.0
-PIECE: Final = bytes(8192)
-PAUSE_S: Final = 0.05
+PIECE: Final = bytes(32768)
+PAUSE_S: Final = 0.2
 """Paced, so that a stream without end costs the proxy something and does not starve the load beside it."""
 
 BLOCK: Final = bytes(65536)

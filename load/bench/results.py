@@ -8,6 +8,7 @@ import platform
 import subprocess
 import time
 from dataclasses import asdict, dataclass, field
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ class Measurement:
     """One proxy in one scenario in one round. A failed one says why in `problems` and counts for nothing.
 
     Closed-loop figures (`rate`, `cpu_us`, ...) are taken under as much load as the proxy takes; open-loop
-    latencies at a fixed rate below that, from the moment a request was due.
+    latencies at a fixed rate below that, from the moment a request was due. `doubts` say which figures are missing
+    because the machine was not quiet enough for them.
     """
 
     scenario: str
@@ -47,6 +49,7 @@ class Measurement:
     shadow_connections: float = float("nan")
     errors: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def per_core_second(self) -> float:
@@ -70,8 +73,8 @@ class Collection:
         return list(dict.fromkeys(said))
 
     def middle(self, scenario: str, proxy: str, of: Callable[[Measurement], float]) -> float | None:
-        """Median over the good rounds; None without any."""
-        values = [of(m) for m in self.good(scenario, proxy).values()]
+        """Median over the good rounds in which it was measured; None without any."""
+        values = [value for m in self.good(scenario, proxy).values() if not isnan(value := of(m))]
         return median(values) if values else None
 
     def ratio(self, scenario: str, proxy: str, other: str) -> tuple[float, float, float] | None:
@@ -128,7 +131,7 @@ def store(directory: Path, kind: str, about: dict[str, Any], rows: Iterable[Any]
 
 
 def _without_nan(value: Any) -> Any:
-    if isinstance(value, float) and value != value:  # noqa: PLR0124  NaN is what differs from itself
+    if isinstance(value, float) and isnan(value):
         return None
     if isinstance(value, dict):
         return {str(key): _without_nan(each) for key, each in value.items()}

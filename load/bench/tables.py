@@ -173,6 +173,7 @@ def _notes(collection: Collection, scenario: Scenario, name: str) -> list[str]:
     rounds = collection.good(scenario.name, name).values()
     if not rounds:
         return notes
+    notes += dict.fromkeys(doubt for m in rounds for doubt in m.doubts)
     if errors := sum(count for m in rounds for count in m.errors.values()):
         notes.append(f"{errors} errors on the live leg")
     if scenario.shadow is Shadow.ANSWERS:

@@ -62,7 +62,17 @@ def test_a_late_generator_decides_nothing() -> None:
     """What the load generator suffered is not held against the shadow, and not passed over."""
     late = sample(400, 900)
     late.lateness.add(50_000_000)
-    assert effect([late], [sample(400, 900)]).problems == ["the load generator was late: the machine is busy with something else"]
+    seen = effect([late], [sample(400, 900)])
+    assert seen.problems == []
+    assert seen.verdict == "undecided: the load generator was late: the machine is busy with something else"
+
+
+def test_a_p99_that_moves_by_itself_decides_nothing() -> None:
+    """When turns without a mirror differ more than the mirror changed, the verdict is undecided, not unharmed."""
+    off = [sample(400, 900), sample(400, 5000), sample(400, 3000)]
+    seen = effect(off, [sample(400, 2000), sample(400, 6000), sample(400, 4000)])
+    assert seen.p99_difference_us == 1000.0
+    assert seen.verdict == "undecided: p99 without a mirror moves more than that by itself"
 
 
 def test_all_faults_of_the_promise_are_there() -> None:

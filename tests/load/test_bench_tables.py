@@ -58,6 +58,14 @@ def test_failures_stand_in_the_notes() -> None:
     assert "failed: it said a b |" in text
 
 
+def test_latencies_that_were_not_measured_are_said_to_be_missing() -> None:
+    """A busy machine costs the latency columns and leaves the CPU figure, with the reason in the notes."""
+    busy = Measurement("small-mirror", "nginx", 1, cpu_us=80.0, doubts=["no latencies: the load generator was late"])
+    text = tables.comparison(Collection([busy]), choose("small-mirror"), ["nginx"], {})
+    assert "| nginx | 80.0 | 12500 | - | - | - | - | - |" in text
+    assert "no latencies: the load generator was late" in text
+
+
 def test_a_part_of_a_document_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     """Text around the markers stays byte for byte; running twice changes nothing."""
     page = tmp_path / "page.md"
