@@ -1,0 +1,1 @@
+"""Whole conversations through a real worker: TLS, upgrades, forwarding fields, names."""
