@@ -120,13 +120,13 @@ def _read_field(field: Field, value: Any, path: str, report: Report) -> Any:
 
 def read_value(shape: Shape, value: Any, path: str, metadata: Mapping[str, Any], report: Report) -> Any:
     """Return `value` as `shape` says, or UNKNOWN when it cannot be, which has then been reported."""
-    if value is UNKNOWN:
-        return UNKNOWN
     if shape.is_optional and (value is None or (isinstance(value, Literal) and value.value is None)):
         return None
     if shape.kind == "object":
         assert shape.cls is not None
         return read_object(shape.cls, value, path, report)
+    if value is UNKNOWN:
+        return UNKNOWN
     if shape.kind == "list":
         return _read_list(shape, value, path, metadata, report)
     if shape.kind == "mapping":

@@ -84,6 +84,9 @@ def test_known_problems_are_not_reported_again() -> None:
     """What was reported while the file was parsed is passed over."""
     assert read(Limits, {"head": UNKNOWN})[1] == []
     assert read(Limits, UNKNOWN)[1] == []
+    config, problems = read(Config, {"listen": [UNKNOWN], "fleets": {"a": UNKNOWN}, "routes": [UNKNOWN], "limits": UNKNOWN}, "")
+    assert problems == []
+    assert config.routes[0].mirror == ()
 
 
 def test_literals_are_read_by_the_field() -> None:
