@@ -121,10 +121,9 @@ def check_state(text: str) -> None:
             raise Unfit("expected redis://HOST:PORT/DATABASE")
         parse_host_port(found["authority"], default_port=6379, lowest_port=1)
         return
-    raise Unfit(
-        f"expected sqlite:///PATH or redis://HOST:PORT/DATABASE, got {text!r}",
-        f"sqlite:///{text}" if text.endswith(".db") and ":" not in text else "",
-    )
+    shown = f", got {text!r}" if "@" not in text else ""  # what stands before an @ may be a password
+    suggestion = f"sqlite:///{text}" if text.endswith(".db") and ":" not in text else ""
+    raise Unfit(f"expected sqlite:///PATH or redis://HOST:PORT/DATABASE{shown}", suggestion)
 
 
 def check_file(text: str) -> None:

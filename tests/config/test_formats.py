@@ -107,3 +107,11 @@ def test_every_format_of_the_model_is_known() -> None:
                 walk(inner.cls)
 
     walk(Config)
+
+
+def test_a_password_is_not_repeated() -> None:
+    """A state that cannot be used may hold a password, which a message must not show."""
+    for text in ("postgres://user:secret@host/db", "redis://user:secret@host:port/0"):
+        with pytest.raises(Unfit) as caught:
+            CHECKS["state"](text)
+        assert "secret" not in str(caught.value)
