@@ -159,7 +159,7 @@ class ClientConnection:
             if not self.is_write_blocked:
                 self.worker.deadlines.set(self, time.monotonic_ns() + GONE_CHECK_NS)
             return True
-        return self.state == CLOSING and self.transport.get_write_buffer_size() > 0
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
@@ -274,6 +274,11 @@ class ClientConnection:
 
     def _read_head(self, received: bytes) -> None:
         now_ns = time.monotonic_ns()
+        if self._partial == b"\r":
+            # The first half of an empty line, so far.
+            self.state = IDLE
+            self._partial = b""
+            received = b"\r" + received
         if self.state == IDLE:
             received = self._skip_empty_lines(received)
             if not received:
@@ -336,12 +341,6 @@ class ClientConnection:
     def _read_partial(self, received: bytes, start: int, now_ns: int) -> None:
         """A head that is not all there yet: judge what there is, bound it, wait for the rest."""
         limits = self.worker.limits
-        if self._partial == b"\r" and received.startswith(b"\r\n"):
-            # The empty line came in two pieces.
-            self._partial = b""
-            self.state = IDLE
-            self._pending = received + self._pending
-            return
         is_first = not self._partial
         line_end = received.find(b"\r\n")
         if line_end < 0 and len(received) > limits.request_line:

@@ -20,6 +20,7 @@ from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.forwarded import is_looping
 from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
 from shadowproxy.dataplane.head import CHUNKED, CRLF, SAFE_METHODS, RequestParts, ResponseHead
+from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.tee import MARK
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.dataplane.tunnel import Tunnel
@@ -51,21 +52,20 @@ _STATUS_OF_FAILURE: Final = {
 }
 
 
-class Exchange:
+class Exchange(Leg):
     """The live leg of one request (see `upstream.Leg`), and its client's view of it."""
 
     __slots__ = (
-        "_digest", "_fleet", "_hasher", "_has_retried", "_held", "_out", "_pairs", "_payload", "_tally", "accepts_upgrade", "answer", "arrived_ns",
-        "client", "connection", "control_tees", "copies", "dispatched_ns", "failed_openings", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done", "method",
-        "received", "request_bytes", "path", "route_name", "sent", "target", "trace", "waits_until_ns", "wire",
+        "_digest", "_fleet", "_hasher", "_has_retried", "_held", "_out", "_pairs", "_payload", "_tally", "answer", "arrived_ns",
+        "client", "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done",
+        "received", "request_bytes", "path", "route_name", "sent", "target", "trace", "wire",
     )  # fmt: skip
 
     def __init__(self, client: ClientConnection, parts: RequestParts, arrived_ns: int) -> None:
+        method, self.target, self.path, self.head = parts
+        super().__init__(method)
         self.client = client
-        self.method, self.target, self.path, self.head = parts
         self.arrived_ns = arrived_ns
-        self.accepts_upgrade = False
-        self.waits_until_ns = self.failed_openings = 0
         self.connection: UpstreamConnection | None = None
         self.copies: list[Copy] | None = None
         self.control_tees: list[Tee] | None = None

@@ -22,7 +22,9 @@ from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.addresses import Addresses
 from shadowproxy.dataplane.deadlines import Deadlines
 from shadowproxy.dataplane.head import ResponseHeads
-from shadowproxy.dataplane.upstream import Leg, UpstreamConnection
+from shadowproxy.dataplane.leg import Leg
+from shadowproxy.dataplane.tls import upstream_context
+from shadowproxy.dataplane.upstream import UpstreamConnection
 from shadowproxy.policy import nanoseconds
 
 EJECTION_FACTOR_LIMIT: Final = 10
@@ -256,13 +258,23 @@ class FleetRuntime:
         self.idle_ns = nanoseconds(config.idle_timeout)
         self.total_ns = nanoseconds(config.timeout)
         self.is_closed = False
-        self.ssl_context = _ssl_context(config) if any(url.startswith("https") for url in config.endpoints) else None
+        self.ssl_context: ssl.SSLContext | None = None
+        self.read_tls()
         self.endpoints = [Endpoint(url, self) for url in config.endpoints]
         self._next = 0
         self._is_round_robin = config.balance is Balance.ROUND_ROBIN
 
     def __repr__(self) -> str:
         return f"FleetRuntime({self.config.name}, {self.endpoints})"
+
+    def read_tls(self) -> None:
+        """Read the TLS files; connections that are open keep what they began with.
+
+        Raises:
+            OSError: a file cannot be used; nothing has changed.
+        """
+        if any(url.startswith("https") for url in self.config.endpoints):
+            self.ssl_context = upstream_context(self.config.tls)
 
     def dispatch(self, leg: Leg, now_ns: int, *, may_wait: bool = True, wants_fresh: bool = False) -> bool:
         """Give `leg` to an endpoint. False where no endpoint can take it; the leg has then heard nothing."""
@@ -317,15 +329,3 @@ class FleetRuntime:
     def report(self) -> dict[str, Any]:
         """Per endpoint, for the tally."""
         return {endpoint.url: endpoint.report() for endpoint in self.endpoints}
-
-
-def _ssl_context(config: Fleet) -> ssl.SSLContext:
-    tls = config.tls
-    context = ssl.create_default_context(cafile=tls.ca or None)
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if tls.cert:
-        context.load_cert_chain(tls.cert, tls.key or None)
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -644,8 +644,8 @@ class ResponseHeads:
                 if response.announced >= 0 or not value.isdigit() or len(value) > 18:
                     raise BadResponse("malformed_content_length", "Content-Length must be one number")
                 response.announced = response.length = int(value)
-                if response.status == 204:
-                    # FRM-09: no length in a 204.
+                if response.status < 200 or response.status == 204:
+                    # FRM-09: no length in a 204, nor in an interim answer.
                     drop.append(index)
             elif action == _DATE:
                 response.has_date = True

@@ -23,6 +23,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.head import CHUNKED, CRLF, RequestHead, ResponseHead
+from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.tally import MirrorTally, Pair, add
 from shadowproxy.hashspace import point as point_of
 from shadowproxy.logbuckets import bucket
@@ -244,22 +245,20 @@ def _rewritten_host(host: bytes, mode: str, text: bytes) -> bytes:
     return host + text
 
 
-class Copy:
+class Copy(Leg):
     """One mirrored leg (see `upstream.Leg`). Ends exactly once, in `_end`."""
 
     __slots__ = (
         "_first_ns", "_has_ended", "_hasher", "_held", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
-        "accepts_upgrade", "connection", "dispatched_ns", "failed_openings", "is_paused", "method", "pair", "tee", "waits_until_ns",
+        "connection", "dispatched_ns", "is_paused", "pair", "tee",
     )  # fmt: skip
 
     def __init__(self, tee: Tee, pair: Pair, exchange: Exchange, wire: bytes) -> None:
         self.tee = tee
         self.pair = pair
-        self.method = exchange.method
-        self.accepts_upgrade = False
+        super().__init__(exchange.method)
         self.connection: UpstreamConnection | None = None
         self.dispatched_ns = 0
-        self.waits_until_ns = self.failed_openings = 0
         self.is_paused = False
         self._wire = wire
         self._started_ns = exchange.arrived_ns

@@ -14,6 +14,8 @@ from __future__ import annotations
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
+from shadowproxy.dataplane.leg import Leg
+
 if TYPE_CHECKING:
     from shadowproxy.dataplane.accept import ClientConnection
     from shadowproxy.dataplane.exchange import Exchange
@@ -24,26 +26,21 @@ IDLE_NS: Final = 3600 * 10**9
 """Silence of both sides that ends a tunnel: WebSocket pings come far more often."""
 
 
-class Tunnel:
+class Tunnel(Leg):
     """The joint between a client and the endpoint that it was upgraded to. Takes the exchange's place as the connection's leg."""
 
     __slots__ = (
         "_client",
         "_has_client_ended",
         "_has_upstream_ended",
-        "accepts_upgrade",
         "connection",
         "exchange",
-        "failed_openings",
-        "method",
-        "waits_until_ns",
     )
 
     def __init__(self, client: ClientConnection, exchange: Exchange, connection: UpstreamConnection) -> None:
         self.connection = connection
-        self.method = exchange.method
+        super().__init__(exchange.method)
         self.accepts_upgrade = True
-        self.waits_until_ns = self.failed_openings = 0
         self._client = client
         self.exchange = exchange
         self._has_client_ended = False
@@ -102,7 +99,7 @@ class Tunnel:
     def _finish(self) -> None:
         """Both have sent all they had: what is queued still goes out."""
         self.client_lost(is_clean=True)
-        self._client.transport.close()
+        self._client.close_flushed()
 
     # From the endpoint, as a leg.
 
@@ -124,7 +121,7 @@ class Tunnel:
 
     def on_failure(self, ended: int) -> None:
         """The endpoint is gone, or nobody has said a word for IDLE_NS."""
-        self._client.transport.close()
+        self._client.close_flushed()
 
     def on_blocked(self) -> None:
         """The endpoint reads more slowly than the client sends."""

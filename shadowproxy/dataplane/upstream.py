@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.framing import ChunkedReader
@@ -26,6 +26,7 @@ from shadowproxy.errors import BadResponse
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.forward import Endpoint
+    from shadowproxy.dataplane.leg import Leg
 
 HEAD_LIMIT: Final = 131072
 """Bytes of an answer's head: twice what we accept from clients; cookies add up."""
@@ -43,46 +44,6 @@ _STATES = ("idle", "awaiting", "body", "tunnel", "closed")
 _START: Final = b"HTTP/1."
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
-
-
-class Leg(Protocol):
-    """What uses a connection: the live side of an exchange, a mirrored copy, a health check.
-
-    `method` decides how the answer's body ends; `accepts_upgrade` whether a 101 is welcome.
-    `waits_until_ns` bounds its wait for a connection, `failed_openings` counts those that could not be opened for it.
-    """
-
-    method: bytes
-    accepts_upgrade: bool
-    waits_until_ns: int
-    failed_openings: int
-
-    def on_connection(self, connection: UpstreamConnection) -> None:
-        """The connection is yours: send."""
-
-    def on_interim(self, head: ResponseHead) -> None:
-        """A 1xx answer other than 101."""
-
-    def on_answer(self, head: ResponseHead, payload: bytes, *, is_end: bool) -> None:
-        """The final head and the payload that came with it."""
-
-    def on_payload(self, payload: bytes) -> None:
-        """More payload."""
-
-    def on_end(self, trailers: list[bytes]) -> None:
-        """The answer is complete; the connection is no longer yours."""
-
-    def on_failure(self, ended: int) -> None:
-        """The leg is over without a whole answer; the connection is no longer yours."""
-
-    def on_upgrade(self, connection: UpstreamConnection, head: ResponseHead, rest: bytes) -> None:
-        """101: from now on bytes pass through `on_payload` and `UpstreamConnection.send` until the end."""
-
-    def on_blocked(self) -> None:
-        """The endpoint reads more slowly than we send."""
-
-    def on_unblocked(self) -> None:
-        """It has caught up."""
 
 
 class UpstreamConnection:

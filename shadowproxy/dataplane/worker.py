@@ -37,6 +37,7 @@ from shadowproxy.dataplane.link import Link
 from shadowproxy.dataplane.outcome import name_of
 from shadowproxy.dataplane.tally import Buckets, MirrorTally, RouteTally, add
 from shadowproxy.dataplane.tee import READ_PER_TICK, Copy, Tee
+from shadowproxy.dataplane.tls import fingerprint, listener_context
 from shadowproxy.errors import ShadowproxyError
 from shadowproxy.hashspace import Weyl
 from shadowproxy.policy import Policy, compile_policy, nanoseconds
@@ -272,8 +273,10 @@ class WorkerProcess:
     def __init__(self, worker: Worker, listeners: dict[str, list[socket.socket]]) -> None:
         self._worker = worker
         self._sockets = listeners
-        self._servers: list[asyncio.Server] = []
+        self._servers: dict[str, list[asyncio.Server]] = {}
+        self._restarts: set[asyncio.Task[None]] = set()
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._fingerprints: dict[str, tuple[bytes, ...]] = {}
         self._link: Link
         self._loop: asyncio.AbstractEventLoop
         self._next_tick_ns = 0
@@ -334,13 +337,15 @@ class WorkerProcess:
         elif kind == "drain":
             self._begin_drain(float(message["seconds"]))
         elif kind == "rotate":
-            self._load_certificates(self._worker.config)
+            self._rotate()
 
     def _apply(self, message: messages.Message) -> None:
         generation = int(message["generation"])
         try:
+            # Read before anything is replaced: a certificate that cannot be used refuses the whole policy.
+            certificates = self._read_certificates(from_plain(message["config"]))
             self._worker.configure(message)
-            self._load_certificates(self._worker.config)
+            self._replace_certificates(*certificates)
         except (ShadowproxyError, OSError, KeyError, ValueError) as error:
             self._link.send({"type": "refused", "generation": generation, "problem": str(error)})
             return
@@ -350,26 +355,53 @@ class WorkerProcess:
         else:
             self._link.send({"type": "applied", "generation": generation})
 
-    def _load_certificates(self, config: Config) -> None:
-        """Read TLS files; existing contexts are updated in place, so that running listeners take the new ones."""
+    def _rotate(self) -> None:
+        """Read TLS files again: handshakes from now on show what they say, connections that are open stay."""
+        try:
+            certificates = self._read_certificates(self._worker.config)
+            for fleet in self._worker.fleets.values():
+                fleet.read_tls()
+        except OSError as error:
+            sys.stderr.write(f"shadowproxy worker {self._worker.slot}: the old certificates stay: {error}\n")
+            return
+        self._replace_certificates(*certificates)
+
+    def _read_certificates(self, config: Config) -> tuple[dict[str, ssl.SSLContext], dict[str, tuple[bytes, ...]]]:
+        """Contexts and fingerprints by listener.
+
+        Raises:
+            OSError: a file cannot be used.
+        """
+        contexts: dict[str, ssl.SSLContext] = {}
+        fingerprints: dict[str, tuple[bytes, ...]] = {}
         for listener in config.listen:
-            if listener.tls is None or listener.name not in self._sockets:
+            name = listener.name
+            if listener.tls is None or name not in self._sockets:
                 continue
-            context = self._contexts.get(listener.name)
-            if context is None:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.minimum_version = ssl.TLSVersion.TLSv1_2
-                context.set_alpn_protocols(["http/1.1"])
-                self._contexts[listener.name] = context
-            context.load_cert_chain(listener.tls.cert, listener.tls.key)
-            if listener.tls.client_ca:
-                context.load_verify_locations(listener.tls.client_ca)
-                context.verify_mode = ssl.CERT_REQUIRED
+            fingerprints[name] = found = fingerprint(listener.tls)
+            is_new = found != self._fingerprints.get(name)
+            contexts[name] = listener_context(listener.tls) if is_new else self._contexts[name]
+        return contexts, fingerprints
+
+    def _replace_certificates(self, contexts: dict[str, ssl.SSLContext], fingerprints: dict[str, tuple[bytes, ...]]) -> None:
+        """Let listeners take new contexts. A listener's queue outlives its server, so no client notices."""
+        changed = [
+            listener for listener in self._worker.config.listen if contexts.get(listener.name) is not self._contexts.get(listener.name)
+        ]
+        self._contexts = contexts
+        self._fingerprints = fingerprints
+        if self._is_serving and not self._worker.is_draining:
+            for listener in changed:
+                for server in self._servers.pop(listener.name, ()):
+                    server.close()
+                task = self._loop.create_task(self._serve(listener))
+                self._restarts.add(task)
+                task.add_done_callback(self._on_listening)
+                task.add_done_callback(self._restarts.discard)
 
     async def _listen(self, generation: int) -> None:
         for listener in self._worker.config.listen:
-            for sock in self._sockets.get(listener.name, ()):
-                self._servers.append(await self._serve(listener, sock))
+            await self._serve(listener)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -382,26 +414,31 @@ class WorkerProcess:
             self._on_error(self._loop, {"exception": error})
             self._finish()
 
-    async def _serve(self, listener: Listener, sock: socket.socket) -> asyncio.Server:
+    async def _serve(self, listener: Listener) -> None:
         worker = self._worker
         trusted = networks(listener.trusted_proxies)
         name = listener.name
         context = self._contexts.get(name)
-        return await self._loop.create_server(
-            lambda: ClientConnection(worker, name, trusted),  # type: ignore[arg-type,return-value]  # a protocol by its methods
-            sock=sock,
-            backlog=BACKLOG,
-            ssl=context,
-            ssl_handshake_timeout=worker.limits.header_timeout if context is not None else None,
-        )
+        servers = self._servers.setdefault(name, [])
+        for sock in self._sockets.get(name, ()):
+            server = await self._loop.create_server(
+                lambda: ClientConnection(worker, name, trusted),  # type: ignore[arg-type,return-value]  # a protocol by its methods
+                # A server closes its socket; the queue of clients behind it is kept by ours.
+                sock=sock.dup(),
+                backlog=BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=worker.limits.header_timeout if context is not None else None,
+            )
+            servers.append(server)
 
     def _begin_drain(self, seconds: float) -> None:
         worker = self._worker
         if worker.is_draining:
             return
         worker.is_draining = True
-        for server in self._servers:
-            server.close()
+        for servers in self._servers.values():
+            for server in servers:
+                server.close()
         for client in list(worker.clients):
             client.drain()
         self._loop.create_task(self._drain(seconds)).add_done_callback(lambda _: self._finish())
