@@ -179,8 +179,15 @@ class WorkerProxy:
         return self.word(self.slots[mirror])
 
     def tally_where(self, claim: Callable[[Tally], object], what: str = "") -> Tally:
-        """Wait until the merged tally satisfies `claim`; return it."""
-        self._await(lambda: bool(claim(self.tally)), what or "the tally satisfies the claim")
+        """Wait until the merged tally satisfies `claim`, which may ask for what is not there yet; return the tally."""
+
+        def holds() -> bool:
+            try:
+                return bool(claim(self.tally))
+            except KeyError:
+                return False
+
+        self._await(holds, what or "the tally satisfies the claim")
         return self.tally
 
     def settled(self, what: str = "nothing is pending") -> Tally:
