@@ -52,10 +52,12 @@ class Api:
 
     @property
     def url(self) -> str:
+        """Where it is."""
         return self.supervisor.admin_url
 
     @property
     def token(self) -> str:
+        """The right token."""
         assert self.supervisor.token is not None
         return self.supervisor.token.path.read_text().strip()
 

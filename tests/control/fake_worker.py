@@ -41,12 +41,15 @@ class FakeWorker:
         self.decoder = messages.Decoder()
         self.applied = 0
         self.owed: list[str] = []
+        self.pending: dict[str, int] = {}
         self.is_over = False
 
     def send(self, message: messages.Message) -> None:
+        """Send one message."""
         self.channel.sendall(messages.encode(message))
 
     def run(self) -> int:
+        """Obey until drained or alone; the exit status."""
         if self.mode == "exit":
             return 3
         self.send({"type": "ready", "pid": os.getpid()})
@@ -63,16 +66,18 @@ class FakeWorker:
         return 0
 
     def obey(self, message: messages.Message) -> None:
+        """Do what one message asks."""
         match message["type"]:
             case "policy":
                 self.apply(message)
             case "kill" | "resume" if self.mode != "mute":
                 self.send({"type": "done", "id": message["id"]})
             case "drain" if self.mode != "stubborn":
-                self.report(pending=0, fates={"live_unfinished": 1} if self.applied else {})
+                self.finish()
                 self.is_over = True
 
     def apply(self, message: messages.Message) -> None:
+        """Take a policy, or refuse it."""
         if self.mode == "refuse" or (self.mode == "refuse2" and self.applied):
             self.send({"type": "refused", "generation": message["generation"], "problem": "this worker refuses"})
             return
@@ -87,9 +92,19 @@ class FakeWorker:
             self.send({"type": "surprise"})
             self.send({"type": "tally", "mirrors": 7})
 
-    def report(self, pending: int = 1, fates: dict[str, int] | None = None) -> None:
+    def finish(self) -> None:
+        """The last report: what was counted in the word and not reported, and what was pending, ends now."""
+        mirrors = {
+            key: {"eligible": 2 * pending, "pending": 0, "fates": {"live_unfinished": 3 * pending}} for key, pending in self.pending.items()
+        }
+        self.send({"type": "tally", "mirrors": mirrors})
+
+    def report(self) -> None:
+        """One tally: 3 more eligible requests of each mirror that the last policy named."""
+        for key in self.owed:
+            self.pending[key] = self.pending.get(key, 0) + 1
         mirrors: dict[str, Any] = {
-            key: {"eligible": 3, "pending": pending, "fates": fates or {"paired": 1, "not_sampled": 1}, "matrix": {"200,503": 1}, "range": 1.0,
+            key: {"eligible": 3, "pending": self.pending[key], "fates": {"paired": 1, "not_sampled": 1}, "matrix": {"200,503": 1}, "range": 1.0,
                   "breaker": "closed", "in_flight": 1, "held": 7, "live_last": {"690": 1}, "shadow_last": {"700": 1}, "holdout_last": {"680": 1}}
             for key in self.owed
         }  # fmt: skip

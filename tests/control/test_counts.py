@@ -25,6 +25,7 @@ class Model:
     pending: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KEYS, 0))
 
     def tally(self) -> dict[str, Any]:
+        """What it has to report; the deltas begin anew."""
         mirrors = {key: {"eligible": self.eligible[key], "pending": self.pending[key], "fates": self.fates[key]} for key in KEYS}
         self.eligible = dict.fromkeys(KEYS, 0)
         self.fates = {key: {} for key in KEYS}
@@ -44,10 +45,12 @@ class Conservation(RuleBasedStateMachine):
 
     @rule(slot=st.integers(0, 2))
     def start(self, slot: int) -> None:
+        """A worker joins."""
         self.workers.append(Model(self.counts.open(slot)))
 
     @rule(at=st.integers(0, 9), key=st.sampled_from(KEYS))
     def arrive(self, at: int, key: str) -> None:
+        """A worker counts an eligible request."""
         if self.workers:
             worker = self.workers[at % len(self.workers)]
             worker.words[SLOTS[key]] += 1
@@ -57,18 +60,21 @@ class Conservation(RuleBasedStateMachine):
 
     @rule(at=st.integers(0, 9), key=st.sampled_from(KEYS), fate=st.sampled_from(["paired", "not_sampled", "failed_reset"]))
     def resolve(self, at: int, key: str, fate: str) -> None:
+        """A pending request gets its fate."""
         if self.workers and (worker := self.workers[at % len(self.workers)]).pending[key]:
             worker.pending[key] -= 1
             worker.fates[key][fate] = worker.fates[key].get(fate, 0) + 1
 
     @rule(at=st.integers(0, 9))
     def report(self, at: int) -> None:
+        """A worker reports."""
         if self.workers:
             worker = self.workers[at % len(self.workers)]
             self.counts.add(worker.account, worker.tally())
 
     @rule(at=st.integers(0, 9))
     def die(self, at: int) -> None:
+        """A worker is killed, with whatever it had not reported."""
         if self.workers:
             worker = self.workers.pop(at % len(self.workers))
             self.counts.close(worker.account, worker.words, SLOTS)
@@ -78,12 +84,14 @@ class Conservation(RuleBasedStateMachine):
 
     @invariant()
     def conserved(self) -> None:
+        """The law, at every read."""
         for key in KEYS:
             assert self.counts.is_conserved(key)
             assert self.counts.mirrors[key].eligible <= self.true_eligible[key]
 
     @invariant()
     def never_backwards(self) -> None:
+        """Totals only grow."""
         now = {(key, fate): count for key in KEYS for fate, count in self.counts.mirrors[key].fates.items()}
         now |= {(key, "eligible"): self.counts.mirrors[key].eligible for key in KEYS}
         for name, count in self.seen.items():
@@ -95,6 +103,7 @@ TestConservation = Conservation.TestCase
 
 
 def full_tally() -> dict[str, Any]:
+    """A tally with something of everything."""
     return {
         "type": "tally",
         "routes": {"a": {"responses": {"200": 2, "reset": 1}, "first": {"700": 3}, "last": {"710": 3}, "received": 10, "sent": 20}},

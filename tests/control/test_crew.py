@@ -9,15 +9,19 @@ import pytest
 
 from shadowproxy.config import from_plain
 from shadowproxy.control import crew as crew_module
-from shadowproxy.control.supervisor import Supervisor
 from shadowproxy.control.worker import State
 from shadowproxy.errors import ControlError
 from tests.control.conftest import Start, plain, until
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shadowproxy.control.supervisor import Supervisor
 
 KEY = "all/shadow"
 
 
 def reported(supervisor: Supervisor, eligible: int) -> bool:
+    """Whether that many eligible requests are counted."""
     return supervisor.counts.mirrors[KEY].eligible >= eligible
 
 

@@ -14,6 +14,7 @@ sketches = st.dictionaries(st.integers(0, 1400), st.integers(1, 1000), max_size=
 
 
 def counted(values: list[int]) -> sketch.Sketch:
+    """The sketch of `values`."""
     found: sketch.Sketch = {}
     for value in values:
         bucket = logbuckets.bucket(value)

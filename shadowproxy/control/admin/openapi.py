@@ -240,7 +240,9 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     operation: dict[str, Any] = {"operationId": endpoint.name, "summary": endpoint.summary, "responses": responses}
     if endpoint.is_protected:
         operation["security"] = [{"token": []}]
-    parameters: list[dict[str, Any]] = [{"name": name, "in": "query", "description": text, "schema": schema} for name, text, schema in endpoint.query]
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "description": text, "schema": schema} for name, text, schema in endpoint.query
+    ]
     if "{name}" in endpoint.path:
         parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
     if endpoint.has_body:

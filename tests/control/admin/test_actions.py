@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-import aiohttp
 import jsonschema
 import pytest
 import yaml
@@ -16,8 +14,13 @@ from shadowproxy.control.admin.app import BODY_LIMIT
 from shadowproxy.control.admin.openapi import SCHEMAS
 from tests.control.conftest import Api, Start, plain, until
 
+if TYPE_CHECKING:
+    import aiohttp
+    from pathlib import Path
+
 
 def validate(document: Any, name: str) -> None:
+    """Check `document` against the schema `name` of the description."""
     schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": SCHEMAS}}
     jsonschema.Draft202012Validator(schema).validate(document)
 

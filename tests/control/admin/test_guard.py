@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from pathlib import Path
 
 import pytest
 
 from shadowproxy.control.admin.guard import ADDRESSES_KEPT, FAILURES_ALLOWED, WINDOW_S, Lockout
-from tests.control.conftest import Api
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.control.conftest import Api
+    from pathlib import Path
 
 CHANGES = [("PUT", "/api/v1/config"), ("POST", "/api/v1/config/reload"), ("POST", "/api/v1/kill"), ("POST", "/api/v1/resume")]
-READS = ["/api/v1/status", "/api/v1/config", "/api/v1/compare", "/api/v1/audit", "/api/v1/workers", "/api/v1/openapi.json", "/api/v1/nothing"]
+READS = [
+    "/api/v1/status",
+    "/api/v1/config",
+    "/api/v1/compare",
+    "/api/v1/audit",
+    "/api/v1/workers",
+    "/api/v1/openapi.json",
+    "/api/v1/nothing",
+]
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/"])

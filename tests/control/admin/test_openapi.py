@@ -9,7 +9,10 @@ from pathlib import Path
 import jsonschema
 
 from shadowproxy.control.admin.openapi import ENDPOINTS, SCHEMAS, describe
-from tests.control.conftest import Api
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.control.conftest import Api
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "admin-api.md"
 

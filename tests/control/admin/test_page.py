@@ -6,7 +6,10 @@ import re
 
 import pytest
 
-from tests.control.conftest import Api
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.control.conftest import Api
 
 
 async def test_the_page_has_no_inline_script_or_style(api: Api) -> None:
@@ -21,7 +24,16 @@ async def test_the_page_has_no_inline_script_or_style(api: Api) -> None:
 async def test_the_script_sets_text_only_and_keeps_the_token_in_memory(api: Api) -> None:
     """Nothing that a stranger sent can become markup, and no storage or cookie holds the token."""
     script = (await api("GET", "/page/app.js", token=""))[2]
-    for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage", "sessionStorage", "cookie ="):
+    for forbidden in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "localStorage",
+        "sessionStorage",
+        "cookie =",
+    ):
         assert forbidden not in script
     assert "textContent" in script
 
