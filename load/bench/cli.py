@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from load.bench import big, compare, docs, faults, idle, results, scenarios, tables
+from load.bench import big, compare, docs, faults, idle, profile, results, scenarios, tables
 from load.bench import proxies as known
 from load.bench.processes import REPOSITORY, BenchError, Cpus, raise_file_limit, share_out
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from load.bench.proxies import Proxy
 
-PARTS = ("compare", "idle", "faults", "big")
+PARTS = ("compare", "idle", "faults", "big", "profile")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--without-breaker", action="store_true", help="in --faults: our mirror keeps trying the broken shadow")
     made.add_argument("--big", action="store_true", help="1 GiB up and down, instead of the comparison")
     made.add_argument("--big-bytes", type=int, default=big.BYTES, help="how much that is (default 1 GiB)")
-    made.add_argument("--all", action="store_true", help="all four parts")
+    made.add_argument("--profile", action="store_true", help="where our worker's CPU time goes, instead of the comparison")
+    made.add_argument("--all", action="store_true", help="all five parts")
     made.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
     made.add_argument("--results", type=Path, default=REPOSITORY / "results", help="directory of the JSON files (default results/)")
     made.add_argument("--list", action="store_true", help="name scenarios, faults and proxies, and leave")
@@ -50,8 +51,9 @@ def chosen_parts(options: argparse.Namespace) -> list[str]:
     """Which parts to run: those that were named, else the comparison."""
     if options.all:
         return list(PARTS)
-    named = [part for part in ("idle", "faults", "big") if getattr(options, part)]
-    return named if named and not options.only else ["compare", *named]
+    named = [part for part in PARTS[1:] if getattr(options, part)]
+    # Scenarios are the comparison's and the profile's.
+    return named if named and (not options.only or options.profile) else ["compare", *named]
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -172,6 +174,12 @@ class Run:
         rows = [row for proxy in proxies for row in big.attempt(proxy, self._options.big_bytes, self._cpus)]
         problems = [f"{row.direction}, {row.proxy}: {problem}" for row in rows if row.proxy == known.OURS for problem in row.problems]
         self._report("big", rows, big.table(rows), problems)
+
+    def profile(self) -> None:
+        """A sampling profile of our worker in the first scenario that was chosen, else in small-mirror."""
+        scenario = self._scenarios[0] if self._options.only else scenarios.choose("small-mirror")[0]
+        rows = profile.run(scenario, seconds=2 * self._options.seconds, connections=self._options.connections, cpus=self._cpus)
+        self._report("profile", rows, f"{scenario.title}.\n\n{profile.table(rows)}", [])
 
 
 def say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,8 @@ def _notes(collection: Collection, scenario: Scenario, name: str) -> list[str]:
     rounds = collection.good(scenario.name, name).values()
     if not rounds:
         return notes
-    notes += dict.fromkeys(doubt for m in rounds for doubt in m.doubts)
+    doubts = Counter(doubt for m in rounds for doubt in m.doubts)
+    notes += [f"{doubt} ({count} of {len(rounds)} rounds)" for doubt, count in doubts.items()]
     if errors := sum(count for m in rounds for count in m.errors.values()):
         notes.append(f"{errors} errors on the live leg")
     if scenario.shadow is Shadow.ANSWERS:

@@ -34,7 +34,8 @@ def test_parts_are_those_that_were_named() -> None:
     assert parts() == ["compare"]
     assert parts("--idle", "--big") == ["idle", "big"]
     assert parts("--only", "small", "--faults") == ["compare", "faults"]
-    assert parts("--all") == ["compare", "idle", "faults", "big"]
+    assert parts("--all") == ["compare", "idle", "faults", "big", "profile"]
+    assert parts("--profile", "--only", "upload") == ["profile"]
 
 
 @pytest.mark.parametrize("option", [["--only", "smal"], ["--proxies", "haproxy"], ["--fault", "slow"]])

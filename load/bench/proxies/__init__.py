@@ -9,7 +9,7 @@ from load.bench.proxies.nginx import Nginx
 from load.bench.proxies.shadowproxy import Shadowproxy
 from load.bench.proxies.traefik import Traefik
 
-__all__ = ["OURS", "PEERS", "PROXIES", "Instance", "NotInstalled", "Proxy", "Setup", "choose"]
+__all__ = ["OURS", "PEERS", "PROXIES", "Instance", "NotInstalled", "Proxy", "Setup", "Shadowproxy", "choose"]
 
 OURS = "shadowproxy"
 PEERS = ("nginx", "envoy", "traefik")

@@ -6,6 +6,7 @@ import importlib.metadata
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from load.bench.processes import BenchError, Child, Cpus, children_of, cpu_ns, memory_bytes, pin, reset_peak, spawn, wait_until_answers
@@ -48,7 +49,7 @@ class Proxy(ABC):
     """An adapter: how to start a proxy and which of its processes carry traffic."""
 
     name: ClassVar[str]
-    environment: ClassVar[Mapping[str, str]] = {}
+    environment: Mapping[str, str] = MappingProxyType({})
     has_control_process: ClassVar[bool] = False
     """Whether the process that is started only supervises; it then stays off the proxy's CPU."""
 

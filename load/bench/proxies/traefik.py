@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -45,7 +46,7 @@ class Traefik(Proxy):
     """Go code on one processor; the collector's threads are in the same process and count."""
 
     name = "traefik"
-    environment = {"GOMAXPROCS": "1"}  # noqa: RUF012  ClassVar in the parent
+    environment = MappingProxyType({"GOMAXPROCS": "1"})
 
     def version(self) -> str:
         """The wheel's version is Traefik's."""
