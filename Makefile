@@ -16,6 +16,8 @@ PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install -qq
 # httpbin pins an old greenlet, which locust cannot live with: it gets an environment of its own.
 HTTPBIN := .cache/httpbin
+# The compiled data plane never shares an environment with the source tree, so that neither can hide the other.
+COMPILED := .cache/compiled
 
 # What `make demo`, `make load`, `make test` and `make bench` pass on: make test ARGS="-k mirror -x"
 ARGS ?=
@@ -48,6 +50,9 @@ format: $(STAMPS)/lint ## let ruff format the tree
 .PHONY: bench
 bench: $(STAMPS)/run $(STAMPS)/peers ## this proxy, nginx, Envoy, Traefik and the floor, side by side
 	@$(PY) -m load.bench $(ARGS)
+
+.PHONY: compiled
+compiled: $(COMPILED)/.stamp ## the same source with its data plane compiled, in an environment of its own (needs a C compiler)
 
 .PHONY: load
 load: $(STAMPS)/run $(STAMPS)/load ## Locust against HOST=http://..., or against the demo when HOST is not given
@@ -93,3 +98,11 @@ $(HTTPBIN)/.stamp: $(STAMPS)/pip pyproject.toml
 	  PIP_DISABLE_PIP_VERSION_CHECK=1 $(HTTPBIN)/bin/python -m pip install -qq --upgrade 'pip>=25.1' && \
 	  PIP_DISABLE_PIP_VERSION_CHECK=1 $(HTTPBIN)/bin/python -m pip install -qq --only-binary :all: --group httpbin; \
 	then touch $@; else echo "note: httpbin could not be installed; its test will be skipped" >&2; fi
+
+$(COMPILED)/.stamp: $(STAMPS)/pip pyproject.toml setup.py $(shell find shadowproxy -name '*.py')
+	@echo "compiling the data plane into $(COMPILED)"
+	@test -x $(COMPILED)/bin/python || $(PY) -m venv $(COMPILED)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(COMPILED)/bin/python -m pip install -qq --upgrade 'pip>=25.1' setuptools mypy types-PyYAML
+	@rm -rf $(COMPILED)/source && mkdir -p $(COMPILED)/source && cp -r setup.py pyproject.toml README.md shadowproxy $(COMPILED)/source
+	@SHADOWPROXY_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(COMPILED)/bin/python -m pip install -qq --no-build-isolation --force-reinstall $(COMPILED)/source
+	@touch $@

@@ -1,0 +1,30 @@
+"""Build hook of the optional compiled data plane; everything else about the package is in pyproject.toml.
+
+With SHADOWPROXY_COMPILE=1 in the environment, mypy and a C compiler at hand, the modules below are compiled by
+mypyc from the same source. Without it (the default) the package is pure Python. See docs/decisions/0003-*.md.
+"""
+
+from __future__ import annotations
+
+import os
+
+from setuptools import setup
+
+COMPILED = (
+    *(
+        f"shadowproxy/dataplane/{name}.py"
+        for name in (
+            "accept deadlines exchange forward forwarded framing head leg outcome problem tally tee trace tunnel upstream".split()
+        )
+    ),
+    *(f"shadowproxy/policy/{name}.py" for name in ("mirrors", "routes", "units")),
+    "shadowproxy/hashspace.py",
+    "shadowproxy/logbuckets.py",
+)
+
+if os.environ.get("SHADOWPROXY_COMPILE") == "1":
+    from mypyc.build import mypycify
+
+    setup(ext_modules=mypycify(["--ignore-missing-imports", *COMPILED], opt_level="3"))
+else:
+    setup()
