@@ -60,7 +60,13 @@ def install(path: Path) -> Samples:
         if samples.total % WRITE_EVERY == 0:
             samples.write(path)
 
+    def end() -> None:
+        # A signal after the interpreter took its handlers down would kill the process.
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
+        samples.write(path)
+
     signal.signal(signal.SIGPROF, on_signal)
     signal.setitimer(signal.ITIMER_PROF, PERIOD_S, PERIOD_S)
-    atexit.register(samples.write, path)
+    atexit.register(end)
     return samples
