@@ -39,8 +39,8 @@ lint: $(STAMPS)/run $(STAMPS)/test $(STAMPS)/load $(STAMPS)/lint ## format, rule
 	@$(PY) -m ruff format --check --quiet . || { echo "to mend it: make format" >&2; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy --no-error-summary
-	@$(VENV)/bin/lint-imports --no-logo
-	@$(VENV)/bin/deptry --no-ansi .
+	@said=$$($(VENV)/bin/lint-imports --no-logo 2>&1) || { echo "$$said" >&2; exit 1; }
+	@said=$$($(VENV)/bin/deptry --no-ansi . 2>&1) || { echo "$$said" >&2; exit 1; }
 	@echo "lint: clean"
 
 .PHONY: format
