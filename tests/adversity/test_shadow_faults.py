@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.adversity.leftovers import check_released, sockets_at_rest
 from tests.adversity.peers import Banner, black_hole, early_then_reset, one_byte_at_a_time, storm
 from tests.kit import Origin, World, answers, settings
 from tests.kit.client import chunked_wire, wire
 from tests.kit.network import refused_address
-from tests.kit.process import eventually, open_sockets
+from tests.kit.process import eventually
 from tests.kit.world import MIRROR
 
 if TYPE_CHECKING:
@@ -149,29 +150,6 @@ def converse(world: World, rounds: int = ROUNDS) -> list[object]:
                 # Where a chunk ends is where a read ended.
                 answered.append(response if response.has("Transfer-Encoding") else bytes(client.received[before:]))
     return answered
-
-
-def sockets_at_rest(world: World) -> int:
-    """Sockets of the worker that are no idle upstream connection, once nothing is under way."""
-    world.proxy.settled()
-    return open_sockets(world.proxy.pid) - pooled(world, "idle")
-
-
-def pooled(world: World, gauge: str) -> int:
-    """A gauge of all endpoints, added up."""
-    return sum(int(endpoint[gauge]) for fleet in world.proxy.tally["fleets"].values() for endpoint in fleet.values())
-
-
-def check_released(world: World, sockets_before: int) -> None:
-    """Nothing of the copies is left: no copy, no held byte, no socket but the idle pools'."""
-
-    def left() -> str:
-        mirror = world.proxy.tally["mirrors"][MIRROR]
-        sockets = open_sockets(world.proxy.pid) - pooled(world, "idle") - sockets_before
-        gauges = {"in_flight": mirror["in_flight"], "held": mirror["held"], "outstanding": pooled(world, "outstanding"), "sockets": sockets}
-        return ", ".join(f"{name} {count}" for name, count in gauges.items() if count)
-
-    eventually(lambda: not left(), "nothing is left of the copies")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
