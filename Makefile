@@ -60,7 +60,7 @@ load: $(STAMPS)/run $(STAMPS)/load ## Locust against HOST=http://..., or against
 
 .PHONY: fuzz
 fuzz: $(STAMPS)/run $(STAMPS)/test ## the deep profiles: long property tests and fuzzing
-	@DEEP=1 $(PY) -m pytest -m deep $(ARGS)
+	@DEEP=1 $(PY) -m pytest -m "hypothesis or deep" --timeout 3600 $(ARGS)
 
 .PHONY: clean
 clean: ## remove .venv, caches and results

@@ -140,7 +140,10 @@ def test_readme_and_makefile_agree() -> None:
 
 @pytest.mark.parametrize("record", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.stem)
 def test_decision_records_say_why(record: Path) -> None:
-    """A record has a number, a status, the context, the decision and its consequences."""
+    """A record has a number, a date, a status, the context, the decision and its consequences."""
     assert re.fullmatch(r"\d{4}-[a-z0-9-]+", record.stem)
-    headings = re.findall(r"^## (.+)$", record.read_text(), re.MULTILINE)
-    assert headings == ["Status", "Context", "Decision", "Consequences"]
+    text = record.read_text()
+    assert re.match(
+        rf"# {int(record.stem[:4])}\. .+\n\nDate: \d{{4}}-\d\d-\d\d\. Status: (proposed|accepted|replaced by \d{{4}})\.\n", text
+    )
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
