@@ -120,7 +120,7 @@ class Run:
         raise_file_limit()
         for name, reason in self._absent.items():
             print(f"absent: {name}: {reason}")
-        if known.OURS in self._absent and self._options.proxies:
+        if self._options.proxies and not set(known.OURS).isdisjoint(self._absent):
             self._failed = True
         if not self._proxies:
             raise BenchError("none of the proxies is installed")
@@ -142,6 +142,10 @@ class Run:
         if self._options.write_docs:
             docs.insert(REPOSITORY / "docs" / "benchmarks.md", kind, f"{tables.conditions(about)}\n\n{text}")
 
+    def _ours_or_named(self) -> list[Proxy]:
+        named = self._options.proxies
+        return [proxy for proxy in self._proxies if (proxy.name != "floor" if named else proxy.name == known.OURS[0])]
+
     def compare(self) -> None:
         """Every scenario, every proxy."""
         options = self._options
@@ -159,20 +163,18 @@ class Run:
 
     def faults(self) -> None:
         """Promise P1. Only our own proxy unless peers are named: theirs can take long."""
-        named = self._options.proxies
-        proxies = [proxy for proxy in self._proxies if (proxy.name != "floor" if named else proxy.name == known.OURS)]
+        proxies = self._ours_or_named()
         options = self._options
         plan = faults.Plan(options.fault_seconds, options.repeat, options.rate, has_breaker=not options.without_breaker)
         rows = [faults.attempt(proxy, fault, plan, self._cpus, say) for fault in self._faults for proxy in proxies]
-        problems = [f"{row.fault}, {row.proxy}: {problem}" for row in rows if row.proxy == known.OURS for problem in row.problems]
+        problems = [f"{row.fault}, {row.proxy}: {problem}" for row in rows if row.proxy in known.OURS for problem in row.problems]
         self._report("faults", rows, faults.table(rows), problems)
 
     def big(self) -> None:
         """Bodies of a gibibyte. Only our own proxy unless peers are named."""
-        named = self._options.proxies
-        proxies = [proxy for proxy in self._proxies if (proxy.name != "floor" if named else proxy.name == known.OURS)]
+        proxies = self._ours_or_named()
         rows = [row for proxy in proxies for row in big.attempt(proxy, self._options.big_bytes, self._cpus)]
-        problems = [f"{row.direction}, {row.proxy}: {problem}" for row in rows if row.proxy == known.OURS for problem in row.problems]
+        problems = [f"{row.direction}, {row.proxy}: {problem}" for row in rows if row.proxy in known.OURS for problem in row.problems]
         self._report("big", rows, big.table(rows), problems)
 
     def profile(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import product
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
@@ -85,8 +86,8 @@ def best_peer(collection: Collection, scenario: str, names: Sequence[str]) -> st
 def comparison(collection: Collection, scenarios: Sequence[Scenario], names: Sequence[str], absent: dict[str, str]) -> str:
     """The whole report: ratios, targets, then a table per scenario."""
     parts = []
-    if OURS in names:
-        parts += [_ratios(collection, scenarios, names), _targets(collection, scenarios, names)]
+    if ours := [name for name in OURS if name in names]:
+        parts += [_ratios(collection, scenarios, names, ours), _targets(collection, scenarios, names, ours)]
     for scenario in scenarios:
         parts.append(f"#### {scenario.title} (`{scenario.name}`)\n\n{_figures(collection, scenario, names)}")
     parts += [f"Absent: {name} ({reason})." for name, reason in absent.items()]
@@ -101,35 +102,35 @@ def _inverse(ratio: tuple[float, float, float] | None) -> tuple[float, float, fl
     return None if ratio is None else (1 / ratio[0], 1 / ratio[2], 1 / ratio[1])
 
 
-def _ratios(collection: Collection, scenarios: Sequence[Scenario], names: Sequence[str]) -> str:
+def _ratios(collection: Collection, scenarios: Sequence[Scenario], names: Sequence[str], ours: Sequence[str]) -> str:
     peers = [name for name in PEERS if name in names]
     others = [*peers, *(["floor"] if "floor" in names else [])]
     if not others:
         return ""
     rows = []
-    for scenario in scenarios:
+    for scenario, our in product(scenarios, ours):
         best = best_peer(collection, scenario.name, names)
-        cells = [f"{_spread(collection.ratio(scenario.name, OURS, best))} {best}" if best else NOTHING]
-        cells += [_spread(collection.ratio(scenario.name, OURS, name)) for name in peers]
+        cells = [our, f"{_spread(collection.ratio(scenario.name, our, best))} {best}" if best else NOTHING]
+        cells += [_spread(collection.ratio(scenario.name, our, name)) for name in peers]
         if "floor" in names:
-            cells.append(_spread(_inverse(collection.ratio(scenario.name, OURS, "floor"))))
+            cells.append(_spread(_inverse(collection.ratio(scenario.name, our, "floor"))))
         rows.append([f"`{scenario.name}`", *cells])
-    head = ["scenario", "over best peer", *(f"over {name}" for name in peers), *(["CPU over floor"] if "floor" in names else [])]
+    head = ["scenario", "ours", "over best peer", *(f"over {name}" for name in peers), *(["CPU over floor"] if "floor" in names else [])]
     return (
         "Requests per core-second over a peer's (more is better), CPU per request over the floor's (less is better): median (least to greatest) over rounds.\n\n"
         + table(head, rows)
     )
 
 
-def _targets(collection: Collection, scenarios: Sequence[Scenario], names: Sequence[str]) -> str:
+def _targets(collection: Collection, scenarios: Sequence[Scenario], names: Sequence[str], ours: Sequence[str]) -> str:
     run = {scenario.name for scenario in scenarios}
     rows = []
-    for target in TARGETS:
+    for target, our in product(TARGETS, ours):
         other = best_peer(collection, target.scenario, names) if target.other == BEST_PEER else target.other
         if other is None or target.scenario not in run or other not in names:
             continue
         is_floor = other == "floor"
-        ratio = collection.ratio(target.scenario, OURS, other)
+        ratio = collection.ratio(target.scenario, our, other)
         measured = (_inverse(ratio) if is_floor else ratio) or (float("nan"),) * 3
         is_met = measured[0] <= target.least if is_floor else measured[0] >= target.least
         sign = "at most" if is_floor else "at least"
@@ -138,12 +139,13 @@ def _targets(collection: Collection, scenarios: Sequence[Scenario], names: Seque
         rows.append(
             [
                 f"`{target.scenario}`: {what}",
+                our,
                 wanted,
                 number(measured[0], ".2f"),
                 NOTHING if ratio is None else "yes" if is_met else "**no**",
             ]
         )
-    return table(["target", "asked", "measured", "met"], rows) if rows else ""
+    return table(["target", "ours", "asked", "measured", "met"], rows) if rows else ""
 
 
 def _figures(collection: Collection, scenario: Scenario, names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -89,6 +90,20 @@ def test_a_wheel_that_is_not_there_is_an_absent_peer() -> None:
         adapter.packaged_binary("no-such-proxy", "proxy")
     with pytest.raises(NotInstalled, match="holds no proxy"):
         adapter.packaged_binary("pytest", "proxy")
+
+
+def test_the_compiled_build_never_imports_the_source_tree(tmp_path: Path) -> None:
+    """It is absent until it was made, runs under its own Python, and the tree is not on its path."""
+    with pytest.raises(NotInstalled, match="make compiled"):
+        shadowproxy.Compiled(tmp_path).version()
+    package = tmp_path / "lib" / "python3.11" / "site-packages" / "shadowproxy" / "dataplane"
+    package.mkdir(parents=True)
+    (package / "accept.so").touch()
+    os.utime(package / "accept.so", (0, 0))
+    compiled = shadowproxy.Compiled(tmp_path)
+    assert compiled.version().endswith(" of older source")
+    assert compiled.command(setup(tmp_path))[0] == str(tmp_path / "bin" / "python")
+    assert compiled.environment["PYTHONPATH"] == ""
 
 
 def test_missing_nginx_is_an_absent_peer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,15 +35,25 @@ def test_the_best_peer_is_the_cheapest_one() -> None:
 def test_targets_are_met_or_not() -> None:
     """Each promise of a ratio stands with its number and a plain yes or no."""
     text = report(shadowproxy=50.0, nginx=80.0, envoy=90.0, floor=24.0)
-    assert "over best peer | at least 1.5 (goal 2.5) | 1.60 | yes |" in text
-    assert "over envoy | at least 2 | 1.80 | **no** |" in text
-    assert "over the floor | at most 2 (goal 1.6) | 2.08 | **no** |" in text
+    assert "over best peer | shadowproxy | at least 1.5 (goal 2.5) | 1.60 | yes |" in text
+    assert "over envoy | shadowproxy | at least 2 | 1.80 | **no** |" in text
+    assert "over the floor | shadowproxy | at most 2 (goal 1.6) | 2.08 | **no** |" in text
     assert "over traefik" not in text
+
+
+def test_the_compiled_build_has_its_own_ratios() -> None:
+    """Both forms of the one source stand side by side."""
+    both = Collection(
+        Measurement("small-mirror", n, 1, cpu_us=c) for n, c in (("shadowproxy", 50.0), ("shadowproxy-compiled", 30.0), ("envoy", 90.0))
+    )
+    text = tables.comparison(both, choose("small-mirror"), ["shadowproxy", "shadowproxy-compiled", "envoy"], {})
+    assert "| `small-mirror` | shadowproxy | 1.80 (1.80 to 1.80) envoy |" in text
+    assert "| `small-mirror` | shadowproxy-compiled | 3.00 (3.00 to 3.00) envoy |" in text
 
 
 def test_a_target_without_measurements_is_neither() -> None:
     """A failed run is not a missed target, and not a met one."""
-    assert "over envoy | at least 2 | - | - |" in report(nginx=80.0, envoy=90.0, floor=24.0)
+    assert "over envoy | shadowproxy | at least 2 | - | - |" in report(nginx=80.0, envoy=90.0, floor=24.0)
 
 
 def test_absent_peers_are_named() -> None:

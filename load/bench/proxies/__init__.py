@@ -6,15 +6,17 @@ from load.bench.proxies.adapter import Instance, NotInstalled, Proxy, Setup
 from load.bench.proxies.envoy import Envoy
 from load.bench.proxies.floor import Floor
 from load.bench.proxies.nginx import Nginx
-from load.bench.proxies.shadowproxy import Shadowproxy
+from load.bench.proxies.shadowproxy import Compiled, Shadowproxy
 from load.bench.proxies.traefik import Traefik
 
 __all__ = ["OURS", "PEERS", "PROXIES", "Instance", "NotInstalled", "Proxy", "Setup", "Shadowproxy", "choose"]
 
-OURS = "shadowproxy"
+OURS = ("shadowproxy", "shadowproxy-compiled")
+"""The one source, run as it is and with its data plane compiled; the first is what `make` sets up."""
+
 PEERS = ("nginx", "envoy", "traefik")
 
-PROXIES: dict[str, Proxy] = {proxy.name: proxy for proxy in (Shadowproxy(), Nginx(), Envoy(), Traefik(), Floor())}
+PROXIES: dict[str, Proxy] = {proxy.name: proxy for proxy in (Shadowproxy(), Compiled(), Nginx(), Envoy(), Traefik(), Floor())}
 
 
 def choose(names: str) -> list[Proxy]:

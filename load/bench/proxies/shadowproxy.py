@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 import shadowproxy
-from load.bench.processes import children_of, command_of, free_port, python_module
+from load.bench.processes import REPOSITORY, children_of, command_of, free_port
 from load.bench.proxies.adapter import NotInstalled, Proxy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from load.bench.proxies.adapter import Setup
 
 WORKER = "shadowproxy.dataplane.worker"
@@ -67,8 +71,36 @@ class Shadowproxy(Proxy):
         # Through JSON, which turns tuples and paths into what YAML's safe dumper knows.
         plain = json.loads(json.dumps(config(setup, admin=free_port())))
         (setup.directory / "shadowproxy.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
-        return python_module("shadowproxy", "run", "-c", "shadowproxy.yaml")
+        return [self.interpreter(), "-m", "shadowproxy", "run", "-c", "shadowproxy.yaml"]
+
+    def interpreter(self) -> str:
+        """The Python that runs it."""
+        return sys.executable
 
     def data_plane(self, pid: int) -> list[int]:
         """The workers."""
         return [child for child in children_of(pid) if WORKER in command_of(child)]
+
+
+class Compiled(Shadowproxy):
+    """The same source with its data plane compiled, from the environment that `make compiled` makes."""
+
+    name = "shadowproxy-compiled"
+    # Not the source tree: it would hide the compiled modules.
+    environment = MappingProxyType({"PYTHONPATH": ""})
+
+    def __init__(self, home: Path = REPOSITORY / ".cache" / "compiled") -> None:
+        self._home = home
+
+    def version(self) -> str:
+        """The version, and whether the source has moved on since it was compiled."""
+        modules = sorted(self._home.glob("lib/python*/site-packages/shadowproxy/dataplane/*.so"))
+        if not modules:
+            raise NotInstalled("there is no compiled build (make compiled)")
+        newest = max(path.stat().st_mtime for path in (REPOSITORY / "shadowproxy").rglob("*.py"))
+        is_stale = newest > modules[0].stat().st_mtime
+        return f"{shadowproxy.__version__}{' of older source' if is_stale else ''}"
+
+    def interpreter(self) -> str:
+        """That environment's Python."""
+        return str(self._home / "bin" / "python")
