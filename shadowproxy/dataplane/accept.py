@@ -55,6 +55,9 @@ LEADING_LINES_LIMIT: Final = 8
 CONTINUE_AFTER_NS: Final = 10**9
 """How long a client that expects 100 waits for live to say it before we do."""
 
+DRAIN_IDLE_NS: Final = 10**9
+"""How long an idle connection may still send a request once a stop was asked for."""
+
 GONE_CHECK_NS: Final = 250_000_000
 """How often a half-closed connection is asked whether its client is still there."""
 
@@ -124,11 +127,24 @@ class ClientConnection:
             return
         self.forwarded = ForwardedFields(host, scheme, self.trusted, worker.config.forwarded)
         worker.deadlines.set(self, time.monotonic_ns() + worker.header_ns)
+        if worker.is_draining:
+            # Accepted just before the stop: it is served like those that were here already.
+            self.drain()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         state = self.state
-        if state == IDLE or state == HEAD:
+        if state == IDLE:
+            # The common case, a whole request without a body whose fields were read before, needs none of what follows.
+            parts = self.worker.request_heads.recall(data)
+            if parts is not None and not parts[3].length:
+                self.state = WAIT
+                self.deadline_ns = 0
+                self.exchange = exchange = Exchange(self, parts, time.monotonic_ns())
+                exchange.begin(b"", is_end=True)
+            else:
+                self._read(data)
+        elif state == HEAD:
             self._read(data)
         elif state == BODY:
             self._read_body(data)
@@ -665,7 +681,12 @@ class ClientConnection:
     # Draining.
 
     def drain(self) -> None:
-        """A stop was asked for: finish the request under way, take no other."""
+        """A stop was asked for: finish the request under way and take no other, or one more where none is.
+
+        A connection that waits is not cut at once: its next request may be on its way, and would meet a reset.
+        """
         self.is_last = True
         if self.state == IDLE:
-            self.transport.close()
+            deadline_ns = time.monotonic_ns() + DRAIN_IDLE_NS
+            if not self.deadline_ns or self.deadline_ns > deadline_ns:
+                self.worker.deadlines.set(self, deadline_ns)

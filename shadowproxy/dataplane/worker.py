@@ -138,7 +138,7 @@ class Worker:
 
     def admit_client(self, client: ClientConnection) -> bool:
         """Whether one more client connection is allowed."""
-        if len(self.clients) >= self.limits.connections or self.is_draining:
+        if len(self.clients) >= self.limits.connections:
             self.turned_away += 1
             return False
         self.clients.add(client)
