@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from shadowproxy.config.model import AccessLog
 from shadowproxy.control.accesslog import AccessWriter
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowproxy.control.audit import FIRST, KEPT, SYSTEM, TEXT_LIMIT, Actor, Audit, first_broken_line, printable
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

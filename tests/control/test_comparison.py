@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +11,6 @@ from shadowproxy.config import from_plain
 from shadowproxy.control import comparison
 from shadowproxy.control.counts import Counts, MirrorTotals
 from tests.control.conftest import plain
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +13,6 @@ from shadowproxy.control import crew as crew_module
 from shadowproxy.control.worker import State
 from shadowproxy.errors import ControlError
 from tests.control.conftest import Start, plain, until
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shadowproxy.control.supervisor import Supervisor

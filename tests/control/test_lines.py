@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from typing import TYPE_CHECKING
 
 from shadowproxy.control.lines import LineWriter
 from tests.kit.process import eventually
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +11,6 @@ from shadowproxy.config.model import Listener
 from shadowproxy.control.listeners import Listeners, bind_one
 from shadowproxy.errors import ControlError
 from tests.kit.network import free_port
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

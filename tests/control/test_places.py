@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shadowproxy.control import places
 from shadowproxy.control.places import Places
 from shadowproxy.errors import ControlError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

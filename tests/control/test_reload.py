@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -16,8 +16,9 @@ from tests.control.conftest import Start, plain, until
 from tests.kit.network import free_port
 
 if TYPE_CHECKING:
-    from shadowproxy.control.supervisor import Supervisor
     from pathlib import Path
+
+    from shadowproxy.control.supervisor import Supervisor
 
 
 def generations(supervisor: Supervisor) -> list[int]:

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,11 +16,11 @@ from shadowproxy.control.supervisor import Supervisor
 from shadowproxy.errors import ConfigError, ControlError
 from tests.control.conftest import FAKE, Api, Start, plain
 from tests.kit.process import is_alive
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import aiohttp
     from pathlib import Path
+
+    import aiohttp
 
 
 async def test_a_start_ends_with_every_worker_ready(start: Start) -> None:

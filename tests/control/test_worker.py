@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +14,6 @@ from shadowproxy.control.counts import Counts
 from shadowproxy.control.worker import State, Worker
 from tests.control.conftest import FAKE, until
 from tests.kit.process import is_alive
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.messages import Message

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shadowproxy.errors import StateError
 from shadowproxy.store import sqlite as module
 from shadowproxy.store.sqlite import SqliteStore, path_of
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shadowproxy.errors import StateError
 from shadowproxy.store import Store, open_store
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -15,8 +15,9 @@ from shadowproxy.control.admin.openapi import SCHEMAS
 from tests.control.conftest import Api, Start, plain, until
 
 if TYPE_CHECKING:
-    import aiohttp
     from pathlib import Path
+
+    import aiohttp
 
 
 def validate(document: Any, name: str) -> None:

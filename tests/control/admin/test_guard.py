@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shadowproxy.control.admin.guard import ADDRESSES_KEPT, FAILURES_ALLOWED, WINDOW_S, Lockout
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.control.conftest import Api
     from pathlib import Path
+
+    from tests.control.conftest import Api
 
 CHANGES = [("PUT", "/api/v1/config"), ("POST", "/api/v1/config/reload"), ("POST", "/api/v1/kill"), ("POST", "/api/v1/resume")]
 READS = [

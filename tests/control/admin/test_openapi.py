@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jsonschema
 
 from shadowproxy.control.admin.openapi import ENDPOINTS, SCHEMAS, describe
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.control.conftest import Api
