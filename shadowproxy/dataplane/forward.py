@@ -22,6 +22,7 @@ from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.addresses import Addresses
 from shadowproxy.dataplane.deadlines import Deadlines
 from shadowproxy.dataplane.head import ResponseHeads
+from shadowproxy.dataplane.health import HealthWatch
 from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.tls import upstream_context
 from shadowproxy.dataplane.upstream import UpstreamConnection
@@ -261,6 +262,8 @@ class FleetRuntime:
         self.ssl_context: ssl.SSLContext | None = None
         self.read_tls()
         self.endpoints = [Endpoint(url, self) for url in config.endpoints]
+        health = config.health
+        self._watches = [HealthWatch(endpoint, health) for endpoint in self.endpoints] if health is not None else []
         self._next = 0
         self._is_round_robin = config.balance is Balance.ROUND_ROBIN
 
@@ -320,9 +323,16 @@ class FleetRuntime:
             if endpoint.waiting:
                 endpoint.expire_waiting(now_ns)
 
+    def start(self) -> None:
+        """The fleet is in the config: its health is watched from now on, where that was asked for. Needs the running loop."""
+        for watch in self._watches:
+            watch.start()
+
     def close(self) -> None:
-        """The fleet has left the config: no connection of it is kept."""
+        """The fleet has left the config: no connection of it is kept, and its endpoints are checked no more."""
         self.is_closed = True
+        for watch in self._watches:
+            watch.stop()
         for endpoint in self.endpoints:
             endpoint.close()
 

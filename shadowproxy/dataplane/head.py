@@ -237,16 +237,12 @@ class RequestHeads:
         Raises:
             BadRequest: with the status and reason to answer.
         """
+        known = self.recall(head)
+        if known is not None:
+            return known
         start_end = head.find(CRLF)
-        block = head[start_end + 2 :]
-        known = self._blocks.get(block)
         start = head[:start_end]
-        if known is not None and start_end <= self._line_limit:
-            plain = _PLAIN_START.fullmatch(start)
-            if plain is not None:
-                method, target, path = plain.group(1, 2, 3)
-                if method in METHODS:
-                    return method, target, path, known
+        block = head[start_end + 2 :]
         self._judge(head)
         parts = start.split(b" ")
         if len(parts) != 3:
@@ -256,6 +252,21 @@ class RequestHeads:
         except BadRequest:
             self._parser = HttpRequestParser(self._complete)
             raise
+
+    def recall(self, received: bytes) -> RequestParts | None:
+        """The request, where `received` is one whole head whose fields were read before; None says nothing.
+
+        No search for the head's end is needed: fields that were read before end where the head did.
+        """
+        start_end = received.find(CRLF)
+        known = self._blocks.get(received[start_end + 2 :])
+        if known is None or start_end > self._line_limit:
+            return None
+        plain = _PLAIN_START.fullmatch(received, 0, start_end)
+        if plain is None:
+            return None
+        method, target, path = plain.group(1, 2, 3)
+        return (method, target, path, known) if method in METHODS else None
 
     def _judge(self, head: bytes) -> None:
         """llhttp's verdict, and that the head's lines are what a split at CRLF gives.

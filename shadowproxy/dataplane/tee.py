@@ -188,7 +188,7 @@ class Tee:
         policy = self.policy
         common = head.copies.get(policy)
         if common is None:
-            common = head.copies[policy] = self._changed(head)
+            common = head.copies[policy] = copied_lines(head, policy, self.fleet.endpoints[0].authority)
         assert exchange.trace is not None
         return b"".join((
             exchange.method, b" ", exchange.target, b" HTTP/1.1\r\n",
@@ -200,21 +200,6 @@ class Tee:
             self._mark,
             CRLF,
         ))  # fmt: skip
-
-    def _changed(self, head: RequestHead) -> bytes:
-        """The client's lines by this mirror's header rules, each with CRLF."""
-        policy = self.policy
-        kept: list[bytes] = [] if head.authority else [b"Host: " + self.fleet.endpoints[0].authority]
-        for line in head.lines:
-            name = line[: line.find(b":")].lower()
-            if name in policy.removed:
-                continue
-            if name == b"host" and policy.host_mode != "preserve":
-                kept.append(b"Host: " + _rewritten_host(line[5:].strip(b" \t"), policy.host_mode, policy.host_text))
-            else:
-                kept.append(line)
-        kept.append(b"")
-        return CRLF.join(kept)
 
     def unmirrored(self, last_ns: int) -> None:
         """A request that was eligible and left out on purpose took `last_ns` on live: what mirroring is compared with."""
@@ -234,6 +219,21 @@ class Tee:
         """Stop every copy under way; what is queued for a shadow is not sent."""
         for copy in list(self.copies):
             copy.abandon(outcome.KILLED)
+
+
+def copied_lines(head: RequestHead, policy: MirrorPolicy, endpoint: bytes) -> bytes:
+    """The client's lines by a mirror's header rules, each with CRLF; `endpoint` is the Host where the client sent none."""
+    kept: list[bytes] = [] if head.authority else [b"Host: " + endpoint]
+    for line in head.lines:
+        name = line[: line.find(b":")].lower()
+        if name in policy.removed:
+            continue
+        if name == b"host" and policy.host_mode != "preserve":
+            kept.append(b"Host: " + _rewritten_host(line[5:].strip(b" \t"), policy.host_mode, policy.host_text))
+        else:
+            kept.append(line)
+    kept.append(b"")
+    return CRLF.join(kept)
 
 
 def _rewritten_host(host: bytes, mode: str, text: bytes) -> bytes:
