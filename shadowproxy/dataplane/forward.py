@@ -323,6 +323,11 @@ class FleetRuntime:
             if endpoint.waiting:
                 endpoint.expire_waiting(now_ns)
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether any connection of it is open, or any leg waits for one."""
+        return any(endpoint.open or endpoint.opening or endpoint.waiting for endpoint in self.endpoints)
+
     def start(self) -> None:
         """The fleet is in the config: its health is watched from now on, where that was asked for. Needs the running loop."""
         for watch in self._watches:

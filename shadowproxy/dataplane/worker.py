@@ -73,6 +73,7 @@ class Worker:
         self.response_heads = ResponseHeads()
         self.deadlines = Deadlines(now_ns)
         self.fleets: dict[str, FleetRuntime] = {}
+        self.retired: list[FleetRuntime] = []
         self.tees: dict[str, Tee] = {}
         self.route_tallies: dict[str, RouteTally] = {}
         self.weyl = Weyl(random.random())
@@ -108,6 +109,7 @@ class Worker:
             old = self.fleets.get(name)
             fleets[name] = old if old is not None and old.config == fleet else FleetRuntime(fleet, self.deadlines, self.response_heads)
         retired = [fleet for fleet in self.fleets.values() if fleet not in fleets.values()]
+        fresh = [fleet for fleet in fleets.values() if fleet not in self.fleets.values()]
         self.instance = message["instance"].encode()
         for route in policy.routes:
             self.route_tallies.setdefault(route.name, RouteTally())
@@ -127,8 +129,12 @@ class Worker:
         self.config = config
         self.fleets = fleets
         self.policy = policy
+        for fleet_runtime in fresh:
+            fleet_runtime.start()
         for fleet_runtime in retired:
             fleet_runtime.close()
+        # Legs may still wait for a connection of theirs: those have to expire too.
+        self.retired = [fleet for fleet in (*self.retired, *retired) if fleet.is_in_use]
 
     def is_own_mark(self, mark: bytes) -> bool:
         """Whether a mark was made by this proxy: then the request has come round."""
@@ -217,6 +223,10 @@ class Worker:
             tee.tick(now_ns)
         for fleet in self.fleets.values():
             fleet.expire_waiting(now_ns)
+        if self.retired:
+            for fleet in self.retired:
+                fleet.expire_waiting(now_ns)
+            self.retired = [fleet for fleet in self.retired if fleet.is_in_use]
         self.shadow_read_left = READ_PER_TICK
         if self.paused_copies:
             paused, self.paused_copies = self.paused_copies, []

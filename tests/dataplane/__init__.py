@@ -1,0 +1,3 @@
+"""The data plane, module by module."""
+
+from __future__ import annotations
