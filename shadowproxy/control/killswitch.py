@@ -73,11 +73,12 @@ class KillSwitch:
         return self._crew.is_killed
 
     async def restore(self) -> None:
-        """Take up the state of the last run, before workers start. When the store cannot be read the audit log decides."""
+        """Take up the state of the last run, before workers start. When the store cannot be read, or is new, the audit log decides."""
         try:
-            is_killed = await self._store.get(KEY) == "true"
+            kept = await self._store.get(KEY)
         except StateError:
-            is_killed = self._audit.last_action(("kill", "resume")) == "kill"
+            kept = None
+        is_killed = self._audit.last_action(("kill", "resume")) == "kill" if kept is None else kept == "true"
         self._crew.is_killed = is_killed
         if is_killed:
             _log.critical("the kill switch is on, as it was left: nothing is mirrored until `shadowproxy resume`")

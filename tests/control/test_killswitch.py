@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import TYPE_CHECKING
 
 from shadowproxy.control.audit import Actor
 from shadowproxy.control.killswitch import BUDGET_S
 from tests.control.conftest import Start, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ACTOR = Actor("token:test", "127.0.0.1")
 
@@ -58,6 +62,16 @@ async def test_a_kill_survives_a_restart(start: Start) -> None:
     await second.switch.set(ACTOR, is_killed=False)
     await second.end()
     assert not (await start()).switch.is_on
+
+
+async def test_a_lost_store_does_not_resume(start: Start, tmp_path: Path) -> None:
+    """When the state file is gone the audit log still knows that the switch was pulled."""
+    first = await start()
+    await first.switch.set(ACTOR, is_killed=True)
+    await first.end()
+    for file in tmp_path.glob("state.db*"):
+        file.unlink()
+    assert (await start()).switch.is_on
 
 
 async def test_it_is_idempotent_and_audited(start: Start) -> None:

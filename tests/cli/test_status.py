@@ -1,0 +1,69 @@
+"""`shadowproxy status`: for people and for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from rich.console import Console
+
+from shadowproxy.cli.status import duration, render
+from shadowproxy.control.admin.openapi import SCHEMAS
+from tests.cli.conftest import served
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+    from tests.kit import SupervisedProxy
+
+DOCUMENT: dict[str, Any] = {
+    "version": "1", "pid": 7, "uptime_seconds": 3700.0, "is_ready": False, "is_stopping": False, "is_killed": True, "admin": "http://a:1",
+    "config": {"file": None, "generation": 3, "digest": "d" * 64, "problem": "f:1:1: wrong"},
+    "store": {"is_up": False, "problem": "corrupt"}, "audit": {"is_up": True, "problem": None},
+    "listeners": [{"name": "[red]front", "configured": "x", "address": "h:1", "tls": True}],
+    "workers": [{"slot": 0, "pid": 8, "state": "ready", "generation": 3, "is_silent": True}],
+    "mirrors": {"a/b": {"eligible": 1, "pending": 0, "fates": {}, "is_conserved": False, "range": 0.5, "breakers": {"open": 1}, "in_flight": 0}},
+}  # fmt: skip
+
+
+def shown(document: dict[str, Any]) -> str:
+    """What a terminal of 200 columns shows."""
+    out = io.StringIO()
+    Console(file=out, width=200, highlight=False).print(render(document))
+    return out.getvalue()
+
+
+def test_trouble_is_said_aloud() -> None:
+    """Kill switch, bad config, dead store, broken law, silent worker: each has its words, and names are not markup."""
+    text = shown(DOCUMENT)
+    for words in (
+        "NOT READY",
+        "KILL SWITCH ON",
+        "config: f:1:1: wrong",
+        "store: corrupt",
+        "a/b: the counters do not add up",
+        "ready, silent",
+        "[red]front",
+        "https://h:1",
+    ):
+        assert words in text
+
+
+def test_status_of_a_running_instance(proxy: SupervisedProxy, command: Run) -> None:
+    """Text has the essentials; JSON is the documented document; both exit 0 while ready."""
+    served(proxy, 2)
+    text = command("status")
+    assert text.returncode == 0
+    assert "ready" in text.stdout
+    assert "all/shadow" in text.stdout
+    ended = command("status", "--output", "json")
+    schema = {"$ref": "#/components/schemas/Status", "components": {"schemas": SCHEMAS}}
+    jsonschema.Draft202012Validator(schema).validate(json.loads(ended.stdout))
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.9, "59s"), (60, "1m"), (3725, "1h 2m"), (90061, "1d 1h")])
+def test_durations(seconds: float, text: str) -> None:
+    """The two greatest units."""
+    assert duration(seconds) == text
