@@ -60,6 +60,12 @@ class Credentials(StrEnum):
     KEEP = "keep"
 
 
+class TestReads(StrEnum):
+    """Where tagged reads of a route go."""
+
+    LIVE = "live"
+
+
 class TestWrites(StrEnum):
     """Where tagged writes of a route go."""
 
@@ -319,6 +325,7 @@ class Mirror:
 class TestTraffic:
     """What happens to requests tagged X-Test-Traffic."""
 
+    reads: TestReads = field(default=TestReads.LIVE, metadata=doc("Tagged requests without side effects: answered by live like any other."))
     writes: TestWrites = field(default=TestWrites.REFUSE, metadata=doc("Tagged requests with side effects: refused with 409."))
 
 
