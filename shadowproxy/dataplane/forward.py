@@ -210,15 +210,14 @@ class Endpoint:
             self._ejected_until_ns = time.monotonic_ns() + nanoseconds(eject.period * factor)
 
     def expire_waiting(self, now_ns: int) -> None:
-        """Fail legs that have waited for a connection too long."""
+        """Legs that have waited for a connection too long try another endpoint, or fail."""
         # Not only the first in line: a fleet's legs need not all be as patient.
         late = [leg for leg in self.waiting if leg.waits_until_ns <= now_ns]
         if late:
             self.waiting = deque(leg for leg in self.waiting if leg.waits_until_ns > now_ns)
             ended = outcome.OVERFLOW if self._is_full() else outcome.CONNECT_TIMEOUT
             for leg in late:
-                if leg.waits_until_ns:
-                    leg.on_failure(ended)
+                self.fleet.reassign(leg, self, ended)
 
     def _is_full(self) -> bool:
         return len(self.open) >= self.fleet.max_connections
@@ -305,20 +304,24 @@ class FleetRuntime:
         return min(candidates, key=lambda endpoint: endpoint.outstanding + len(endpoint.waiting))
 
     def reassign(self, leg: Leg, failed: Endpoint, ended: int) -> None:
-        """The leg's connection could not be opened: nothing was sent, so another endpoint may take it."""
+        """The leg's connection could not be opened in time: nothing was sent, so another endpoint may take it.
+
+        Each endpoint gets one try, and each try the connect timeout.
+        """
         if not leg.waits_until_ns:
             return
         now_ns = time.monotonic_ns()
         leg.failed_openings += 1
         has_others = any(endpoint is not failed and endpoint.is_available(now_ns) for endpoint in self.endpoints)
-        may_try = has_others and leg.failed_openings < len(self.endpoints) and now_ns < leg.waits_until_ns
-        if may_try and self._choose(now_ns, failed).assign(leg, may_wait=True, wants_fresh=False):
-            return
+        if has_others and leg.failed_openings < len(self.endpoints):
+            leg.waits_until_ns = now_ns + self.connect_ns
+            if self._choose(now_ns, failed).assign(leg, may_wait=True, wants_fresh=False):
+                return
         leg.waits_until_ns = 0
         leg.on_failure(ended)
 
     def expire_waiting(self, now_ns: int) -> None:
-        """Fail legs that have waited too long for a connection."""
+        """Give up waiting that has lasted too long, at every endpoint."""
         for endpoint in self.endpoints:
             if endpoint.waiting:
                 endpoint.expire_waiting(now_ns)
