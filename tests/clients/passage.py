@@ -190,7 +190,7 @@ class Passage:
             )
             self.world = undo.enter_context(World(config))
             self.front = self._relay(undo, self.world.address)
-            self._direct = live
+            self.direct = live
             self._stack = undo.pop_all()
 
     @staticmethod
@@ -212,7 +212,7 @@ class Passage:
 
     def go_direct(self) -> None:
         """From now on the front leads to the live server itself."""
-        self.front.target = self._direct
+        self.front.target = self.direct
 
     def go_through(self) -> None:
         """From now on the front leads to the proxy."""
