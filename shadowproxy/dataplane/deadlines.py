@@ -45,6 +45,9 @@ class Deadlines:
         watched.deadline_ns = deadline_ns
         # One tick later than it falls in, so that a bucket's things are due when it is.
         tick = (deadline_ns >> TICK_SHIFT) + 1
+        if tick <= self._at:
+            # It has passed already: the wheel does not look back, so the next tick has to find it.
+            tick = self._at + 1
         at = watched.watched_tick
         if not at or tick < at:
             if at and (earlier := self._buckets.get(at)) is not None:
