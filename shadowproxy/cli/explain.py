@@ -26,8 +26,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy.config import load_file
+from shadowproxy.dataplane.fields import SAFE_METHODS
 from shadowproxy.dataplane.forwarded import ForwardedFields, is_looping, networks
-from shadowproxy.dataplane.head import CHUNKED, SAFE_METHODS, RequestHeads
+from shadowproxy.dataplane.head import CHUNKED
+from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.dataplane.tee import MARK, copied_lines
 from shadowproxy.errors import BadRequest
 from shadowproxy.policy import bare_host, compile_policy
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from shadowproxy.cli.main import Subparsers
     from shadowproxy.config.model import Config, Listener
-    from shadowproxy.dataplane.head import RequestParts
+    from shadowproxy.dataplane.request_head import RequestParts
     from shadowproxy.policy import RoutePolicy
     from shadowproxy.policy.explain import Explanation
 
@@ -92,18 +94,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def head_of(arguments: argparse.Namespace, listener: Listener) -> bytes:
     """The head that a client would send: what was asked for, and what no client leaves out (Host, Content-Length)."""
-    words: list[str] = arguments.request.split(" ")
-    if len(words) == 1:
-        words.insert(0, "GET")
-    if len(words) == 2:
-        words.append("HTTP/1.1")
+    start: str = arguments.request
+    if " " not in start:
+        start = f"GET {start}"
+    if not start.rpartition(" ")[2].startswith("HTTP/"):
+        start = f"{start} HTTP/1.1"
     lines: list[str] = list(arguments.header)
     names = {line.partition(":")[0].strip().lower() for line in lines}
     if "host" not in names:
         lines.insert(0, f"Host: {listener.address}")
     if arguments.body_bytes and not names & {"content-length", "transfer-encoding"}:
         lines.append(f"Content-Length: {arguments.body_bytes}")
-    return b"".join(os.fsencode(line) + b"\r\n" for line in (" ".join(words), *lines, ""))
+    return b"".join(os.fsencode(line) + b"\r\n" for line in (start, *lines, ""))
 
 
 def describe(config: Config, listener: Listener, head: bytes, client: str, body_bytes: int) -> dict[str, Any]:
