@@ -49,10 +49,13 @@ class Channel:
         return f"<Channel {'open' if self._is_open else 'ended'} waiting={len(self._out)}>"
 
     def send(self, message: messages.Message) -> None:
-        """Queue one frame. Never blocks; silently too late once the worker has gone."""
+        """Queue one message. Never blocks; silently too late once the worker has gone."""
+        self.send_frame(messages.encode(message))
+
+    def send_frame(self, frame: bytes) -> None:
+        """`send` for what has been encoded already, so that a large policy is encoded once for all workers."""
         if not self._is_open or not self._is_writable:
             return
-        frame = messages.encode(message)
         if len(self._out) + len(frame) > BACKLOG_LIMIT:
             self._end(f"{len(self._out)} bytes wait for a worker that does not read, limit {BACKLOG_LIMIT}")
             return

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from shadowproxy.config import to_plain
 from shadowproxy.control.slots import Slots
 from shadowproxy.control.worker import State, Worker
+from shadowproxy.dataplane import messages
 from shadowproxy.errors import ControlError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Crew:
         self.is_killed = False
         self.restarts = 0
         self.bad_messages = 0
+        self.rotation_problem = ""
         self._command = command
         self._listeners = listeners
         self._counts = counts
@@ -153,12 +155,12 @@ class Crew:
         before = self._orders
         assert before is not None
         self._set_orders(config, generation)
-        self._tell(self._policy())
+        self._send_policy()
         await self._settled(self._places, generation, APPLY_PATIENCE_S)
         refusal = self._refusal(generation)
         if refusal:
             self._set_orders(before.config, generation + 1)
-            self._tell(self._policy())
+            self._send_policy()
             raise ControlError(refusal)
         return [p.slot for p in self._places if p.worker is None or p.worker.generation < generation]
 
@@ -196,9 +198,11 @@ class Crew:
             if place.worker is None or place.worker.has_ended:
                 self._refill(place)
 
-    def tell(self, message: Message) -> None:
-        """Send `message` to every worker. Never blocks."""
-        self._tell(message)
+    def rotate(self) -> None:
+        """Have every worker read TLS files again. Never blocks; what cannot be read becomes `rotation_problem`."""
+        self.rotation_problem = ""
+        for worker in self._workers:
+            worker.send({"type": "rotate"})
 
     def switch(self, order: int, *, is_killed: bool) -> list[tuple[Worker, asyncio.Future[None]]]:
         """Stop or resume mirroring everywhere: shared words first, then the message.
@@ -257,7 +261,7 @@ class Crew:
         place.worker = worker
         self._workers.add(worker)
         worker.set_switch(is_killed=self.is_killed)
-        worker.send(self._policy())
+        worker.send_frame(self._policy())
 
     def _refill(self, place: Place) -> None:
         """Replace a worker that has ended: at once, or later when that happens too often."""
@@ -294,7 +298,12 @@ class Crew:
                     worker.become(State.READY)
                 self._news.set()
             case "refused":
-                self._reported[worker, message["generation"]] = str(message.get("problem", "refused"))
+                problem = str(message.get("problem", "refused"))
+                if worker.generation and message["generation"] == worker.generation:
+                    self.rotation_problem = problem
+                    _log.error("worker %d (pid %d) keeps the old TLS files: %s", worker.slot, worker.pid, problem)
+                    return
+                self._reported[worker, message["generation"]] = problem
                 self._news.set()
                 if worker.state is State.STARTING:  # it has no older policy to serve with
                     worker.end_now()
@@ -352,10 +361,11 @@ class Crew:
         self._counts.declare([route.name for route in config.routes], keys)
         self._orders = Orders(config, generation, slots)
 
-    def _policy(self) -> Message:
+    def _policy(self) -> bytes:
+        """The policy in force as a frame. The kill switch in it is of now; the shared word decides."""
         orders = self._orders
         assert orders is not None
-        return {
+        message: Message = {
             "type": "policy",
             "generation": orders.generation,
             "config": to_plain(orders.config),
@@ -363,10 +373,12 @@ class Crew:
             "killed": self.is_killed,
             "instance": self._instance,
         }
+        return messages.encode(message)
 
-    def _tell(self, message: Message) -> None:
+    def _send_policy(self) -> None:
+        frame = self._policy()
         for worker in self._workers:
-            worker.send(message)
+            worker.send_frame(frame)
 
     def _refusal(self, generation: int) -> str:
         return next((problem for (_, refused), problem in self._reported.items() if refused == generation), "")

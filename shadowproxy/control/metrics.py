@@ -7,6 +7,7 @@ recommended boundaries, so that each cumulative count is exact: no bucket stradd
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -188,6 +189,9 @@ SPECS: Final[tuple[Spec, ...]] = (
     Spec("shadowproxy_access_log_written_total", COUNTER, "lines", (), "Access log lines written."),
     Spec("shadowproxy_access_log_dropped_total", COUNTER, "lines", ("where",), "Access log lines dropped, in the worker or at the sink."),
     Spec("shadowproxy_log_dropped_total", COUNTER, "lines", (), "Lines of control's own log dropped because stderr was blocked."),
+    Spec("shadowproxy_control_cpu_seconds_total", COUNTER, "seconds", (), "CPU time of the control process."),
+    Spec("shadowproxy_control_max_resident_memory_bytes", GAUGE, "bytes", (), "Highest resident memory of the control process so far."),
+    Spec("shadowproxy_admin_connections_open", GAUGE, "connections", (), "Connections open to the admin API."),
     Spec("shadowproxy_start_time_seconds", GAUGE, "seconds", (), "When control started, in seconds since the epoch."),
     Spec("shadowproxy_build_info", GAUGE, "constant", ("version",), "1, with the version as a label."),
 )
@@ -284,8 +288,9 @@ def _mirrors(supervisor: Supervisor, samples: _Samples) -> None:
             samples.add_sketch("mirror_first_byte_seconds", totals.latency[f"{side}_first"], route, mirror, side)
             samples.add_sketch("mirror_duration_seconds", totals.latency[f"{side}_last"], route, mirror, side)
         samples.add_sketch("mirror_unmirrored_duration_seconds", totals.latency["holdout_last"], route, mirror)
+        penalty = comparison.penalty(totals)
         for quantile, name in comparison.QUANTILE_NAMES.items():
-            value = comparison.penalty(totals)[name]
+            value = penalty[name]
             if value is not None:
                 samples.add("shadow_live_penalty_seconds", value, route, mirror, str(quantile))
         seen = list(counts.mirror_accounts(key))
@@ -340,5 +345,9 @@ def _control(supervisor: Supervisor, samples: _Samples) -> None:
     samples.add("access_log_dropped_total", supervisor.counts.access_dropped, "worker")
     samples.add("access_log_dropped_total", supervisor.access.dropped, "sink")
     samples.add("log_dropped_total", supervisor.log_dropped)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    samples.add("control_cpu_seconds_total", usage.ru_utime + usage.ru_stime)
+    samples.add("control_max_resident_memory_bytes", usage.ru_maxrss * 1024)
+    samples.add("admin_connections_open", supervisor.admin_connections)
     samples.add("start_time_seconds", supervisor.started_at)
     samples.add("build_info", 1, __version__)

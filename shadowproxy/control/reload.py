@@ -61,7 +61,7 @@ class Reloader:
         self.digest = canonical_digest(config)
         self.file = file
         self.generation = 1
-        self.problem = ""
+        self._problem = ""
         self.results: Counter[str] = Counter({OK: 0, UNCHANGED: 0, REFUSED: 0})
         self._crew = crew
         self._listeners = listeners
@@ -71,6 +71,11 @@ class Reloader:
 
     def __repr__(self) -> str:
         return f"<Reloader generation={self.generation} digest={self.digest[:8]}>"
+
+    @property
+    def problem(self) -> str:
+        """Why the last change was refused, or TLS files could not be read again; empty when neither."""
+        return self._problem or self._crew.rotation_problem
 
     async def reload(self, actor: Actor, request_id: str = "") -> Changed:
         """Read the file again and apply it.
@@ -112,7 +117,7 @@ class Reloader:
             except (ConfigError, ControlError) as error:
                 self.refuse(actor, action, error, request_id)
                 raise
-            self.problem = ""
+            self._problem = ""
             self.results[changed.result] += 1
             _log.warning("config %s by %s: generation %d, digest %s", changed.result, actor.name, changed.generation, changed.digest[:12])
             self._audit.record(
@@ -127,9 +132,9 @@ class Reloader:
             return changed
 
     async def _apply(self, config: Config) -> Changed:
-        digest = canonical_digest(config)
+        digest = await asyncio.to_thread(canonical_digest, config)
         if digest == self.digest:
-            self._crew.tell({"type": "rotate"})
+            self._crew.rotate()
             self._on_change(self.config)
             return Changed(UNCHANGED, self.generation, digest)
         _check_fixed(self.config, config)
@@ -161,11 +166,11 @@ class Reloader:
 
     def refuse(self, actor: Actor, action: str, error: Exception, request_id: str) -> None:
         """Log, count and record that a change was refused."""
-        self.problem = str(error)
+        self._problem = str(error)
         self.results[REFUSED] += 1
-        for line in self.problem.splitlines():
+        for line in self._problem.splitlines():
             _log.error("config refused, the old one stays: %s", line)
-        self._audit.record(actor, action, REFUSED, before=self.digest, after=self.digest, detail=self.problem, request_id=request_id)
+        self._audit.record(actor, action, REFUSED, before=self.digest, after=self.digest, detail=self._problem, request_id=request_id)
 
 
 def _load(file: Path | None) -> Loaded:

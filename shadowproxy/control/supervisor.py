@@ -24,6 +24,7 @@ from shadowproxy import __version__
 from shadowproxy.config.addresses import HostPort, is_loopback, parse_host_port
 from shadowproxy.control.accesslog import AccessWriter
 from shadowproxy.control.admin.app import build_app
+from shadowproxy.control.admin.door import Door
 from shadowproxy.control.audit import SYSTEM, Audit
 from shadowproxy.control.counts import Counts
 from shadowproxy.control.crew import Crew
@@ -77,6 +78,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
         self._admin_socket: socket.socket | None = None
+        self._door: Door | None = None
         self.store = open_store(config.state)
         self.places = Places(Path(path_of(config.state)))
         self.places.lock()
@@ -109,6 +111,11 @@ class Supervisor:
     def log_dropped(self) -> int:
         """Lines of the log that a blocked stderr did not take."""
         return self._log.dropped if self._log else 0
+
+    @property
+    def admin_connections(self) -> int:
+        """How many connections to the admin API are open."""
+        return self._door.open_connections if self._door else 0
 
     @property
     def admin_address(self) -> HostPort:
@@ -158,7 +165,8 @@ class Supervisor:
         quiet.setLevel(logging.CRITICAL)
         self._runner = web.AppRunner(build_app(self), access_log=None, logger=quiet, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.SockSite(self._runner, self._admin_socket).start()
+        self._door = Door(self._runner)
+        await self._door.open(self._admin_socket)
         self._announce(self.token)
         self.audit.record(SYSTEM, "start", "ok", after=self.configs.digest, detail=f"pid {os.getpid()}, version {__version__}")
         await self.crew.start(config, self.configs.generation)
@@ -189,6 +197,8 @@ class Supervisor:
         await self.crew.drain(self.config.limits.drain_timeout)
         for task in list(self._tasks):
             task.cancel()
+        if self._door is not None:
+            self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._admin_socket is not None:

@@ -126,6 +126,10 @@ class Worker:
         """Send one message. Never blocks."""
         self._channel.send(message)
 
+    def send_frame(self, frame: bytes) -> None:
+        """Send one message that has been encoded already. Never blocks."""
+        self._channel.send_frame(frame)
+
     def set_switch(self, *, is_killed: bool) -> None:
         """Set or clear the kill switch in the worker's memory. Takes effect before the worker's next copy."""
         self.words[KILL_WORD] = 1 if is_killed else 0

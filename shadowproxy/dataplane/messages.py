@@ -14,7 +14,8 @@ Control to worker
 Worker to control
     ready     {pid: int}                         the socket is read; sent once
     applied   {generation: int}
-    refused   {generation: int, problem: str}    the policy could not be applied; the old one stays
+    refused   {generation: int, problem: str}    the policy could not be applied, the old one stays; of the generation in force:
+                                                 a rotation failed, the old TLS files stay
     done      {id: int}                          kill or resume was carried out
     tally     see Tally below; every REPORT_S seconds, and before exit
     stalled   {seconds: float}                   the event loop was held up this long

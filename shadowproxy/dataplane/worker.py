@@ -32,9 +32,10 @@ from shadowproxy.dataplane.deadlines import TICK_NS, Deadlines
 from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.forward import FleetRuntime
 from shadowproxy.dataplane.forwarded import networks
-from shadowproxy.dataplane.head import RequestHeads, ResponseHeads
 from shadowproxy.dataplane.link import Link
 from shadowproxy.dataplane.outcome import name_of
+from shadowproxy.dataplane.request_head import RequestHeads
+from shadowproxy.dataplane.response_head import ResponseHeads
 from shadowproxy.dataplane.tally import Buckets, MirrorTally, RouteTally, add
 from shadowproxy.dataplane.tee import READ_PER_TICK, Copy, Tee
 from shadowproxy.dataplane.tls import fingerprint, listener_context
@@ -372,7 +373,8 @@ class WorkerProcess:
             for fleet in self._worker.fleets.values():
                 fleet.read_tls()
         except OSError as error:
-            sys.stderr.write(f"shadowproxy worker {self._worker.slot}: the old certificates stay: {error}\n")
+            # Of a generation that is applied already: control knows that a rotation failed, and that the old files stay.
+            self._link.send({"type": "refused", "generation": self._worker.policy.generation, "problem": str(error)})
             return
         self._replace_certificates(*certificates)
 

@@ -102,3 +102,14 @@ async def test_a_rolling_replacement_that_fails_leaves_the_old_serving(start: St
     assert supervisor.crew.workers == [old]
     assert supervisor.is_ready
     assert supervisor.crew.places[0].worker is old
+
+
+async def test_a_failed_rotation_is_not_a_refused_policy(start: Start) -> None:
+    """A worker that cannot read its TLS files again keeps serving; the problem is there to read until the next rotation."""
+    supervisor = await start()
+    worker = supervisor.crew.workers[0]
+    supervisor.crew._receive(worker, {"type": "refused", "generation": worker.generation, "problem": "no such file"})
+    assert supervisor.configs.problem == "no such file"
+    assert supervisor.is_ready
+    supervisor.crew.rotate()
+    assert supervisor.configs.problem == ""
