@@ -34,8 +34,10 @@ from typing import TYPE_CHECKING, Final, cast
 from shadowproxy.dataplane.exchange import CONTINUE, Exchange
 from shadowproxy.dataplane.forwarded import ForwardedFields, Networks, plain_address
 from shadowproxy.dataplane.framing import ChunkedReader
-from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, HeadProbe, RequestHead, RequestParts
+from shadowproxy.dataplane.head import CHUNKED
+from shadowproxy.dataplane.headbuffer import HeadBuffer, vet
 from shadowproxy.dataplane.problem import problem
+from shadowproxy.dataplane.request_head import RequestHead, RequestParts
 from shadowproxy.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -48,9 +50,6 @@ PIPELINE_LIMIT: Final = 65536
 LINGER_S: Final = 2.0
 LINGER_LIMIT: Final = 1048576
 """Bytes discarded after a refusal before the connection is cut."""
-
-LEADING_LINES_LIMIT: Final = 8
-"""Empty lines skipped before a request line (RFC 9112 section 2.2 asks for at least one)."""
 
 CONTINUE_AFTER_NS: Final = 10**9
 """How long a client that expects 100 waits for live to say it before we do."""
@@ -77,7 +76,7 @@ class ClientConnection:
     """See the module's text. An asyncio protocol by its methods and not by inheritance, so that it can be compiled."""
 
     __slots__ = (
-        "_body", "_discarded", "_has_eof", "_is_pumping", "_is_reading_paused", "_left", "_partial", "_pending", "_probe", "_probe_lines", "_tunnel", "_unsent",
+        "_body", "_buffer", "_discarded", "_has_eof", "_is_pumping", "_is_reading_paused", "_left", "_pending", "_tunnel", "_unsent",
         "address", "deadline_ns", "exchange", "forwarded", "is_last", "is_write_blocked", "listener", "state", "transport", "trusted",
         "watched_tick", "worker",
     )  # fmt: skip
@@ -95,9 +94,7 @@ class ClientConnection:
         self.transport: asyncio.Transport
         self.address = b""
         self.forwarded: ForwardedFields
-        self._partial = b""
-        self._probe: HeadProbe | None = None
-        self._probe_lines = 0
+        self._buffer: HeadBuffer | None = None
         self._pending = b""
         self._left = 0
         self._body: ChunkedReader | None = None
@@ -190,9 +187,9 @@ class ClientConnection:
             self.worker.requests += 1
             if self.worker.access_sample:
                 self.worker.log_access(self, tunnel.exchange, 101)
-        self._pending = self._partial = b""
+        self._pending = b""
         self._body = None
-        self._probe = None
+        self._buffer = None
         self.worker.deadlines.drop(self)
         self.worker.release_client(self)
 
@@ -290,37 +287,26 @@ class ClientConnection:
 
     def _read_head(self, received: bytes) -> None:
         now_ns = time.monotonic_ns()
-        if self._partial == b"\r":
-            # The first half of an empty line, so far.
-            self.state = IDLE
-            self._partial = b""
-            received = b"\r" + received
-        if self.state == IDLE:
-            received = self._skip_empty_lines(received)
-            if not received:
-                return
-            self.state = HEAD
-        if self._partial:
-            start = max(len(self._partial) - 3, 0)
-            received = self._partial + received
-        else:
-            start = 0
-        end = received.find(END_OF_HEAD, start)
-        limits = self.worker.limits
-        if end < 0 or end + 4 > limits.head:
-            self._read_partial(received, start, now_ns)
-            return
-        end += 4
-        self._partial = b""
-        self._probe = None
-        rest = received[end:]
+        worker = self.worker
+        buffer = self._buffer
+        if buffer is None:
+            buffer = self._buffer = HeadBuffer()
         try:
-            parts = self.worker.request_heads.read(received[:end] if rest else received)
+            whole = buffer.take(received, worker.limits)
+            if whole is None:
+                if buffer.has_begun and self.state == IDLE:
+                    self.state = HEAD
+                    worker.deadlines.set(self, now_ns + worker.header_ns)
+                return
+            self._buffer = None
+            self.state = HEAD
+            parts = worker.request_heads.read(whole[0])
             head = parts[3]
-            if limits.body and head.length > limits.body:
-                raise BadRequest(413, "body_too_large", f"the body is {head.length} bytes, limit {limits.body}")
-            if rest:
-                self._begin_with(parts, rest, now_ns)
+            limit = worker.limits.body
+            if limit and head.length > limit:
+                raise BadRequest(413, "body_too_large", f"the body is {head.length} bytes, limit {limit}")
+            if whole[1]:
+                self._begin_with(parts, whole[1], now_ns)
                 return
         except BadRequest as error:
             self.refuse(error.status, error.code, error.detail)
@@ -333,51 +319,6 @@ class ClientConnection:
             self.state = WAIT
             self.deadline_ns = 0
             exchange.begin(b"", is_end=True)
-
-    def _skip_empty_lines(self, received: bytes) -> bytes:
-        """RFC 9112 section 2.2: empty lines before a request line are robustness, up to a point."""
-        while received.startswith(b"\r\n"):
-            received = received[2:]
-            self._probe_lines += 1
-            if self._probe_lines > LEADING_LINES_LIMIT:
-                self.refuse(400, "malformed_head", "too many empty lines before a request")
-                return b""
-        if received == b"\r":
-            self._partial = b"\r"
-            self.state = HEAD
-            self._begin_waiting()
-            return b""
-        if received:
-            self._probe_lines = 0
-        return received
-
-    def _begin_waiting(self) -> None:
-        self.worker.deadlines.set(self, time.monotonic_ns() + self.worker.header_ns)
-
-    def _read_partial(self, received: bytes, start: int, now_ns: int) -> None:
-        """A head that is not all there yet: judge what there is, bound it, wait for the rest."""
-        limits = self.worker.limits
-        is_first = not self._partial
-        line_end = received.find(b"\r\n")
-        if line_end < 0 and len(received) > limits.request_line:
-            self.refuse(414, "request_line_too_long", f"read {len(received)} bytes of a request line, limit {limits.request_line}")
-            return
-        if len(received) > limits.head:
-            self.refuse(431, "head_too_long", f"read {len(received)} bytes of a head, limit {limits.head}")
-            return
-        if self._probe is None:
-            self._probe = HeadProbe()
-            fresh = received
-        else:
-            fresh = received[len(self._partial) :]
-        try:
-            self._probe.feed(fresh)
-        except BadRequest as error:
-            self.refuse(error.status, error.code, error.detail)
-            return
-        self._partial = received
-        if is_first:
-            self.worker.deadlines.set(self, now_ns + self.worker.header_ns)
 
     def _expect_body(self, head: RequestHead, now_ns: int) -> None:
         self.state = BODY
@@ -400,7 +341,7 @@ class ClientConnection:
             payload = body.feed(rest)
             self._check_size(len(payload))
             if body.is_done:
-                self._vet(head, body.rest)
+                vet(self.worker.request_heads, head, body.rest)
             self.exchange = exchange = Exchange(self, parts, now_ns)
             self._expect_body(head, now_ns)
             self._body = body
@@ -411,7 +352,7 @@ class ClientConnection:
         payload = rest[: head.length]
         rest = rest[head.length :]
         if rest:
-            self._vet(head, rest)
+            vet(self.worker.request_heads, head, rest)
         self.exchange = exchange = Exchange(self, parts, now_ns)
         is_end = len(payload) == head.length
         if is_end:
@@ -425,32 +366,6 @@ class ClientConnection:
             self._expect_body(head, now_ns)
             self._left = head.length - len(payload)
         exchange.begin(payload, is_end=is_end)
-
-    def _vet(self, head: RequestHead, rest: bytes) -> None:
-        """Bytes behind a whole request: could they be the next one?
-
-        A last request that announced a body may be followed by anything: it is ignored. A last request
-        that announced none may be followed by a request, which is ignored; anything else can only be a
-        body that was not announced. On a connection that goes on, grammar is judged here and meaning when
-        it is that request's turn.
-
-        Raises:
-            BadRequest: they could not.
-        """
-        if head.upgrade or (not head.is_keep_alive and head.length):
-            return
-        while rest.startswith(b"\r\n"):
-            rest = rest[2:]
-        end = rest.find(END_OF_HEAD)
-        if end < 0:
-            if rest and rest != b"\r":
-                HeadProbe().feed(rest)
-            return
-        try:
-            self.worker.request_heads.read(rest[: end + 4])
-        except BadRequest as error:
-            if not head.is_keep_alive or error.code in ("malformed_head", "malformed_request_line", "bare_cr_or_lf", "unknown_method"):
-                raise
 
     def _check_size(self, size: int) -> None:
         limit = self.worker.limits.body

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Final
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane.fields import SAFE_METHODS
 from shadowproxy.dataplane.forwarded import is_looping
 from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
-from shadowproxy.dataplane.head import CHUNKED, CRLF, SAFE_METHODS, RequestParts, ResponseHead
+from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
+from shadowproxy.dataplane.request_head import RequestParts
+from shadowproxy.dataplane.response_head import ResponseHead
 from shadowproxy.dataplane.tee import MARK
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.dataplane.tunnel import Tunnel

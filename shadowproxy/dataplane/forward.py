@@ -21,9 +21,9 @@ from shadowproxy.config.model import Balance, Fleet
 from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.addresses import Addresses
 from shadowproxy.dataplane.deadlines import Deadlines
-from shadowproxy.dataplane.head import ResponseHeads
 from shadowproxy.dataplane.health import HealthWatch
 from shadowproxy.dataplane.leg import Leg
+from shadowproxy.dataplane.response_head import ResponseHeads
 from shadowproxy.dataplane.tls import upstream_context
 from shadowproxy.dataplane.upstream import UpstreamConnection
 from shadowproxy.policy import nanoseconds
@@ -179,6 +179,9 @@ class Endpoint:
         self._failures_in_row = self._ejections = 0
 
     def _open_for_waiting(self) -> None:
+        while self.waiting and not self.waiting[0].waits_until_ns:
+            # Given up meanwhile: nothing is opened for it.
+            self.waiting.popleft()
         if len(self.waiting) > self.opening and len(self.open) + self.opening < self.fleet.max_connections:
             self._begin_opening()
 

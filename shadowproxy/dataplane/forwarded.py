@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from shadowproxy.config.model import Forwarded
-from shadowproxy.dataplane.head import RequestHead
+from shadowproxy.dataplane.request_head import RequestHead
 
 VIA_NAME: Final = b"shadowproxy"
 """Our pseudonym in Via (RFC 9110 section 7.6.3)."""

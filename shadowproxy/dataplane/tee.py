@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Final
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from shadowproxy.dataplane import outcome
-from shadowproxy.dataplane.head import CHUNKED, CRLF, RequestHead, ResponseHead
+from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
+from shadowproxy.dataplane.request_head import RequestHead
+from shadowproxy.dataplane.response_head import ResponseHead
 from shadowproxy.dataplane.tally import MirrorTally, Pair, add
 from shadowproxy.hashspace import point as point_of
 from shadowproxy.logbuckets import bucket
@@ -214,6 +216,8 @@ class Tee:
             self.scale = min(self.scale * 1.05 + 0.001, 1.0)
         if self.tally.ring:
             self.tally.expire(now_ns)
+        for copy in self.copies:
+            copy.count_held()
 
     def kill(self) -> None:
         """Stop every copy under way; what is queued for a shadow is not sent."""
@@ -282,7 +286,8 @@ class Copy(Leg):
         tee.copies.add(self)
         if payload:
             self._wire += payload
-            self._sent = len(payload)
+            self._sent = self._held = len(payload)
+            tee.worker.tee_held += self._held
         self._is_request_done = is_end
         now_ns = self._started_ns
         self.waits_until_ns = now_ns + min(tee.fleet.connect_ns, tee.policy.timeout_ns)
@@ -301,6 +306,10 @@ class Copy(Leg):
             return
         tee = self.tee
         policy = tee.policy
+        if tee.worker.words[0]:
+            # Control has pulled the switch; its message has not been read yet.
+            self.abandon(outcome.KILLED)
+            return
         self._sent += size
         if self._sent > policy.body_limit:
             self.abandon(outcome.TOO_LARGE)
@@ -322,6 +331,13 @@ class Copy(Leg):
             self.abandon(outcome.SHED_LAG)
         elif worker.tee_held > worker.limits.tee_memory:
             self.abandon(outcome.SHED_MEMORY)
+
+    def count_held(self) -> None:
+        """Find out what the shadow has read since the last piece: held bytes are a worker's shared budget."""
+        if self._held and self.connection is not None:
+            held = self.connection.transport.get_write_buffer_size()
+            self.tee.worker.tee_held += held - self._held
+            self._held = held
 
     def abandon(self, fate: int) -> None:
         """Give the copy up; its pair is not compared."""
@@ -362,6 +378,9 @@ class Copy(Leg):
     def on_connection(self, connection: UpstreamConnection) -> None:
         """A connection is ours: send what there is."""
         self.connection = connection
+        if self.tee.worker.words[0]:
+            self.abandon(outcome.KILLED)
+            return
         self.waits_until_ns = 0
         wire = self._wire
         if self._queued is not None:
@@ -370,6 +389,7 @@ class Copy(Leg):
         connection.is_request_sent = self._is_request_done
         self.dispatched_ns = time.monotonic_ns()
         connection.send(wire)
+        self._wire = b""
         # From the start and not from here: connecting is part of what a shadow may take.
         self.tee.fleet.deadlines.set(connection, self._started_ns + self.tee.policy.timeout_ns)
 

@@ -19,7 +19,7 @@ from shadowproxy.dataplane.leg import Leg
 if TYPE_CHECKING:
     from shadowproxy.dataplane.accept import ClientConnection
     from shadowproxy.dataplane.exchange import Exchange
-    from shadowproxy.dataplane.head import ResponseHead
+    from shadowproxy.dataplane.response_head import ResponseHead
     from shadowproxy.dataplane.upstream import UpstreamConnection
 
 IDLE_NS: Final = 3600 * 10**9

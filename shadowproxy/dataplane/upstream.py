@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.framing import ChunkedReader
-from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, UNTIL_CLOSE, ResponseHead
+from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, UNTIL_CLOSE
+from shadowproxy.dataplane.response_head import ResponseHead
 from shadowproxy.errors import BadResponse
 
 if TYPE_CHECKING:

@@ -1,0 +1,99 @@
+"""What a field name means to the proxy.
+
+One table a direction, by lower-case name; what is not in it passes as it came. The tables are the policy of
+RFC 9110 section 7.6.1 (connection-level fields), of our own fields, and of fields that may come only once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# What a field name means to the proxy. 0: nothing, the line passes as it is.
+HOST = 1
+LENGTH = 2
+CODING = 3
+CONNECTION = 4
+DROP = 5
+EXPECT = 6
+UPGRADE = 7
+TE = 8
+FORWARDED = 9
+VIA = 10
+TRACEPARENT = 11
+MARK = 12
+TAG = 13
+SINGLETON = 14
+MAX_FORWARDS = 15
+REFUSE = 16
+CREDENTIAL = 17
+DATE = 18
+BAGGAGE = 19
+TRACESTATE = 20
+COLLECT = 32
+"""Bit: the policy looks at this field."""
+
+REQUEST_FIELDS: Final[dict[bytes, int]] = {
+    b"host": HOST,
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"connection": CONNECTION,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"proxy-authenticate": DROP,
+    b"proxy-authorization": DROP,
+    b"expect": EXPECT,
+    b"upgrade": UPGRADE,
+    b"te": TE,
+    b"forwarded": FORWARDED,
+    b"x-forwarded-for": FORWARDED,
+    b"x-forwarded-host": FORWARDED,
+    b"x-forwarded-proto": FORWARDED,
+    b"x-forwarded-port": FORWARDED,
+    b"x-real-ip": FORWARDED,
+    b"via": VIA,
+    b"traceparent": TRACEPARENT,
+    b"tracestate": TRACESTATE,
+    b"x-test-traffic": TAG,
+    b"baggage": BAGGAGE,
+    b"max-forwards": MAX_FORWARDS,
+    b"authorization": CREDENTIAL,
+    b"cookie": CREDENTIAL,
+    # Fields of which a second line means that two readers may take different ones.
+    b"content-type": SINGLETON,
+    b"content-location": SINGLETON,
+    b"content-range": SINGLETON,
+    b"etag": SINGLETON,
+    b"server": SINGLETON,
+    b"user-agent": SINGLETON,
+    # The 2010 WebSocket draft sent eight bytes after the head without announcing them: unframed data.
+    b"sec-websocket-key1": REFUSE,
+}
+
+RESPONSE_FIELDS: Final[dict[bytes, int]] = {
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"connection": CONNECTION,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"upgrade": UPGRADE,
+    b"date": DATE,
+}
+
+PROTECTED: Final = frozenset(
+    {
+        b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie", b"content-type", b"via", b"traceparent", b"tracestate",
+        b"baggage", b"forwarded", b"x-real-ip", b"x-request-id", b"x-test-traffic",
+    }
+)  # fmt: skip
+"""End-to-end fields that a Connection field cannot remove: the nomination is ignored (HBH-05, HBH-06)."""
+
+OURS: Final = (b"x-forwarded-", b"x-shadow-", b"x-fault-")
+
+OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
+"""Connection options that name no field."""
+
+UNTAGGED: Final = frozenset({b"", b"0", b"false"})
+"""Values of a tag that say no (DESIGN section 7)."""
+
+SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"})
+"""Methods without side effects, hence reads (RFC 9110 section 9.2.1 and the registry of methods)."""

@@ -1,0 +1,153 @@
+"""Answers' heads: see head.py for the rules."""
+
+from __future__ import annotations
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from shadowproxy.dataplane.fields import CODING, CONNECTION, DATE, LENGTH, OPTIONS, PROTECTED, RESPONSE_FIELDS, UPGRADE
+from shadowproxy.dataplane.head import BLOCK_BYTES_LIMIT, BLOCKS_LIMIT, CHUNKED, CRLF, SPELLINGS_LIMIT, UNTIL_CLOSE, Completion
+from shadowproxy.errors import BadResponse
+
+
+class ResponseHead:
+    """One answer's head, read. Shared by all answers that came with the same bytes: never changed once read.
+
+    `wire` is what to forward: status line and field lines, each with CRLF, without connection-level fields.
+    `length` is 0 for none, CHUNKED, UNTIL_CLOSE, else bytes. `announced` is the Content-Length that was sent, -1
+    for none (it may be there without a body: HEAD, 304). `is_reusable` says that the connection may carry
+    another exchange.
+    """
+
+    __slots__ = ("announced", "has_date", "is_reusable", "length", "status", "upgrade", "wire")
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.wire = b""
+        self.length = UNTIL_CLOSE
+        self.announced = -1
+        self.is_reusable = True
+        self.has_date = False
+        self.upgrade = b""
+
+    def __repr__(self) -> str:
+        return f"ResponseHead({self.status}, length={self.length}, reusable={self.is_reusable})"
+
+
+class ResponseHeads:
+    """Reads answers' heads, as strictly as requests: an upstream is a peer like any other."""
+
+    __slots__ = ("_blocks", "_complete", "_count_limit", "_spellings")
+
+    def __init__(self, *, count_limit: int = 500) -> None:
+        self._blocks: dict[bytes, ResponseHead] = {}
+        self._complete = Completion()
+        self._count_limit = count_limit
+        self._spellings: dict[bytes, int] = {}
+
+    def read(self, head: bytes, method: bytes) -> ResponseHead:
+        """The answer to a request of `method` whose head is `head`, from the status line to the empty line.
+
+        Raises:
+            BadResponse: it is not unambiguous HTTP/1.
+        """
+        if method != b"HEAD":
+            known = self._blocks.get(head)
+            if known is not None:
+                return known
+        complete = self._complete
+        complete.heads = 0
+        try:
+            HttpResponseParser(complete).feed_data(head)
+        except HttpParserUpgrade:
+            pass
+        except HttpParserError as error:
+            raise BadResponse("malformed_head", str(error).split("b'")[0][:120]) from None
+        lines = head.split(CRLF)
+        del lines[-2:]
+        start = lines[0]
+        if (
+            complete.heads != 1
+            or not head.count(b"\n") == head.count(b"\r") == len(lines) + 1
+            or len(start) < 12
+            or not start[9:12].isdigit()
+            or not b"100" <= start[9:12] <= b"599"
+        ):
+            raise BadResponse("malformed_head", "not an HTTP/1 head")
+        if len(lines) - 1 > self._count_limit:
+            raise BadResponse("too_many_fields", f"read {len(lines) - 1} header lines, limit {self._count_limit}")
+        if not start.startswith(b"HTTP/1."):
+            raise BadResponse("unsupported_version", "only HTTP/1 is spoken here")
+        response = ResponseHead(int(start[9:12]))
+        is_http10 = start[7:8] == b"0"
+        if is_http10:
+            # RFC 9110 section 2.5: the version is the sender's own.
+            lines[0] = b"HTTP/1.1" + start[8:]
+        self._classify(response, lines, is_http10=is_http10)
+        response.wire = b"\r\n".join([*lines, b""])
+        if response.status < 200 or response.status in (204, 304) or method == b"HEAD":
+            response.length = 0
+        elif len(head) <= BLOCK_BYTES_LIMIT:
+            if len(self._blocks) >= BLOCKS_LIMIT:
+                self._blocks.clear()
+            self._blocks[head] = response
+        return response
+
+    def _classify(self, response: ResponseHead, lines: list[bytes], *, is_http10: bool) -> None:
+        spellings = self._spellings
+        drop: list[int] = []
+        tokens = b""
+        has_coding = False
+        for index in range(1, len(lines)):
+            line = lines[index]
+            name = line[: line.find(b":")]
+            action = spellings.get(name)
+            if action is None:
+                action = self._learn(name)
+            if not action:
+                continue
+            value = line[len(name) + 1 :].strip(b" \t")
+            if action == LENGTH:
+                if response.announced >= 0 or not value.isdigit() or len(value) > 18:
+                    raise BadResponse("malformed_content_length", "Content-Length must be one number")
+                response.announced = response.length = int(value)
+                if response.status < 200 or response.status == 204:
+                    # FRM-09: no length in a 204, nor in an interim answer.
+                    drop.append(index)
+            elif action == DATE:
+                response.has_date = True
+            else:
+                drop.append(index)
+                if action == CONNECTION:
+                    tokens = tokens + b"," + value.lower() if tokens else value.lower()
+                elif action == CODING:
+                    if has_coding or value.lower() != b"chunked" or is_http10:
+                        raise BadResponse("unsupported_coding", "Transfer-Encoding must be chunked, once, in HTTP/1.1")
+                    has_coding = True
+                elif action == UPGRADE:
+                    response.upgrade = value
+        if has_coding:
+            if response.announced >= 0:
+                raise BadResponse("length_and_coding", "Content-Length and Transfer-Encoding together")
+            response.length = CHUNKED
+        if tokens or is_http10:
+            options = [part.strip(b" \t") for part in tokens.split(b",")]
+            response.is_reusable = b"close" not in options and (not is_http10 or b"keep-alive" in options)
+            if options not in ([b"keep-alive"], [b"close"]):
+                self._nominated(lines, options, drop)
+        for place in sorted(drop, reverse=True):
+            del lines[place]
+
+    @staticmethod
+    def _nominated(lines: list[bytes], options: list[bytes], drop: list[int]) -> None:
+        names = {token for token in options if token and token not in OPTIONS and token not in PROTECTED and token != b"date"}
+        if names:
+            for index in range(1, len(lines)):
+                if index not in drop and lines[index][: lines[index].find(b":")].lower() in names:
+                    drop.append(index)
+
+    def _learn(self, name: bytes) -> int:
+        action = RESPONSE_FIELDS.get(name.lower(), 0)
+        if len(self._spellings) >= SPELLINGS_LIMIT:
+            self._spellings.clear()
+        self._spellings[bytes(name)] = action
+        return action
