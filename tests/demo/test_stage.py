@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -16,9 +17,22 @@ from shadowproxy.demo.children import DemoError
 from shadowproxy.demo.shop import V2
 from shadowproxy.demo.stage import ROUTES, Stage, Users, config_text
 
+if TYPE_CHECKING:
+    from shadowproxy.demo.findings import Comparison
+
 
 def _pids(stage: Stage) -> list[int]:
     return [child.pid for child in stage._children]
+
+
+async def _settled(stage: Stage, eligible: int) -> Comparison:
+    """The product route's comparison, once `eligible` requests have reached their counters."""
+    async with asyncio.timeout(30):
+        while True:
+            found = {one.route: one for one in findings.read(await stage.compare())}["product"]
+            if found.eligible - found.pending >= eligible:
+                return found
+            await asyncio.sleep(0.05)
 
 
 def test_its_config_is_one_that_check_accepts() -> None:
@@ -32,15 +46,18 @@ def test_its_config_is_one_that_check_accepts() -> None:
 
 
 async def test_the_seeded_bug_is_found_and_everything_ends() -> None:
-    """One request to a broken product: live is well, the shadow's 500 is counted, and afterwards no process and no file is left."""
+    """A broken product, asked for by some users: live is well, the shadow's 500s are counted, and afterwards no process and no file is left."""
     broken = min(V2.broken)
     async with Stage() as stage:
         pids, directory = _pids(stage), stage.directory
-        async with aiohttp.ClientSession() as client, client.get(f"{stage.addresses.proxy}/products/{broken}") as answer:
-            assert answer.status == 200
-        while not (found := {c.route: c for c in findings.read(await stage.compare())}["product"]).pairs:
-            await asyncio.sleep(0.05)
-        assert found.changes == (("200", "500", 1),)
+        async with aiohttp.ClientSession() as client:
+            # Several users, since one in ten is held out; which ones is fixed by the hash space.
+            for number in range(10):
+                async with client.get(f"{stage.addresses.proxy}/products/{broken}", headers={"X-User-Id": f"user-{number}"}) as answer:
+                    assert answer.status == 200
+        found = await _settled(stage, 10)
+        assert found.pairs + found.not_compared.get("holdout", 0) == 10
+        assert found.changes == (("200", "500", found.pairs),)
     assert len(pids) == 3
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert not directory.exists()
@@ -51,10 +68,11 @@ async def test_traffic_reaches_both_shops_and_is_accounted_for() -> None:
     async with Stage() as stage:
         await stage.traffic(Users(rate=60, seconds=1.5))
         assert stage.seen["failed"] == 0
-        compared = findings.read(await stage.compare())
-        while sum(one.eligible - one.pending for one in compared) < stage.seen["sent"]:
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(30):
             compared = findings.read(await stage.compare())
+            while sum(one.eligible - one.pending for one in compared) < stage.seen["sent"]:
+                await asyncio.sleep(0.05)
+                compared = findings.read(await stage.compare())
         assert findings.accounting(compared).endswith("every one is accounted for.")
 
 
