@@ -248,7 +248,7 @@ def test_doubtful_framing_closes_the_connection(world: World, raw: bytes) -> Non
     answer = world.refuses(raw + b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
     assert answer.one("Connection") == "close"
     _is_problem(answer, 400)
-    assert world.untouched()
+    assert world.untouched("/", "/smuggled")
 
 
 @pytest.mark.requirement("ERR-06")
@@ -277,4 +277,4 @@ def test_a_local_answer_before_the_body_closes_the_connection(world: World) -> N
         assert answer.one("Connection") == "close"
         client.send(b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
         client.expect_end()
-    assert world.untouched()
+    assert world.untouched("/smuggled", "/tagged")

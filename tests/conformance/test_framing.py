@@ -29,7 +29,7 @@ def _post(path: str, *lines: str, body: bytes = b"") -> bytes:
 def test_length_beside_coding_is_refused(world: World, lines: tuple[str, str]) -> None:
     """Content-Length with Transfer-Encoding, in either order, is 400, and what follows is not a request."""
     world.refuses(_post("/both", *lines, body=b"0\r\n\r\n" + SMUGGLED))
-    assert world.untouched()
+    assert world.untouched("/both", "/smuggled")
 
 
 @pytest.mark.requirement("FRM-02")
@@ -39,7 +39,7 @@ def test_length_beside_coding_is_refused(world: World, lines: tuple[str, str]) -
 def test_differing_lengths_are_refused(world: World, lines: tuple[str, ...]) -> None:
     """Two lengths that differ are 400."""
     world.refuses(_post("/lengths", *lines, body=b"abcd"))
-    assert world.untouched()
+    assert world.untouched("/lengths")
 
 
 @pytest.mark.requirement("FRM-02")
@@ -60,7 +60,7 @@ def test_equal_lengths_are_one_or_refused(world: World, lines: tuple[str, ...]) 
 def test_a_length_is_digits(world: World, length: str) -> None:
     """Anything but digits, and any overflow, is 400."""
     world.refuses(_post("/digits", f"Content-Length: {length}", body=b"abc"))
-    assert world.untouched()
+    assert world.untouched("/digits")
 
 
 @pytest.mark.requirement("FRM-03")
@@ -80,14 +80,14 @@ def test_leading_zeros_are_normalised_or_refused(world: World) -> None:
 def test_only_chunked_is_a_coding(world: World, coding: str) -> None:
     """A final coding that is not chunked, an unknown one, or chunked twice: 400 or 501."""
     world.refuses(_post("/coding", f"Transfer-Encoding: {coding}", body=b"0\r\n\r\n"), 400, 501)
-    assert world.untouched()
+    assert world.untouched("/coding")
 
 
 @pytest.mark.requirement("FRM-04")
 def test_a_coding_in_http_1_0_is_refused(world: World) -> None:
     """Transfer-Encoding in HTTP/1.0 is faulty framing."""
     world.refuses(b"POST /old HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-    assert world.untouched()
+    assert world.untouched("/old")
 
 
 @pytest.mark.requirement("FRM-05")
@@ -108,7 +108,7 @@ def test_chunk_extensions_are_bounded(world: World) -> None:
     with world.client() as client:
         client.send(start + b"".join(b"1;%b\r\nx\r\n" % (b"e" * 500) for _ in range(1000)))
         assert client.response().status in (400, 413, 431)
-    assert world.untouched()
+    assert world.untouched("/bounded")
 
 
 @pytest.mark.requirement("FRM-06")
@@ -130,7 +130,7 @@ def test_trailers_stay_trailers(world: World) -> None:
 def test_trailers_that_frame_route_or_authorise_are_refused(world: World, trailer: str) -> None:
     """Fields that say how to read a request, where it goes or who sent it cannot come last."""
     world.refuses(_post("/forbidden", "Transfer-Encoding: chunked", body=f"0\r\n{trailer}\r\n\r\n".encode()))
-    assert world.untouched()
+    assert world.untouched("/forbidden")
 
 
 @pytest.mark.requirement("FRM-06")
@@ -139,7 +139,7 @@ def test_trailers_are_limited(world: World) -> None:
     world.refuses(
         _post("/endless", "Transfer-Encoding: chunked", body=b"0\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(5000))), 400, 431
     )
-    assert world.untouched()
+    assert world.untouched("/endless")
 
 
 @pytest.mark.requirement("FRM-06")
@@ -456,4 +456,4 @@ def test_leading_empty_lines_are_ignored(world: World, lines: bytes) -> None:
 def test_whitespace_before_the_first_field_is_refused(world: World, blank: bytes) -> None:
     """A first field line that begins with a blank is 400."""
     world.refuses(b"GET /blank HTTP/1.1\r\n" + blank + b"Content-Length: 5\r\nHost: h\r\n\r\n")
-    assert world.untouched()
+    assert world.untouched("/blank")

@@ -69,8 +69,9 @@ class Result:
         """Why the verdict is not met; empty when it is."""
         found: list[str] = []
         statuses = self._statuses(found)
-        live = [_essence(request) for request in self.live if request.is_complete]
-        shadow = [_essence(request) for request in self.shadow if request.is_complete]
+        # Copies of pipelined requests may overtake each other on different connections.
+        live = sorted(_essence(request) for request in self.live if request.is_complete)
+        shadow = sorted(_essence(request) for request in self.shadow if request.is_complete)
         successes = sum(200 <= status < 300 for status in statuses)
         if not self.is_ended:
             found.append("the connection does not end")

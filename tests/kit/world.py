@@ -152,8 +152,8 @@ class World:
         """What live and shadow received for `path`, as complete requests (the `count`th of them)."""
         return self.live.wait_for(path, count), self.shadow.wait_for(path, count)
 
-    def untouched(self, path: str = "") -> bool:
-        """Whether no complete request (for `path`, or at all) has reached either origin.
+    def untouched(self, *paths: str) -> bool:
+        """Whether no complete request for any of `paths` has reached either origin.
 
         A request of our own goes through first: what the proxy sent before it has arrived by then.
         """
@@ -162,8 +162,7 @@ class World:
         with self.client() as client:
             client.get(barrier)
         self.legs(barrier)
-        seen = [request for request in [*self.live.requests, *self.shadow.requests] if not request.target.startswith("/barrier-")]
-        return not any(request.is_complete for request in seen if not path or request.target.partition("?")[0] == path)
+        return not any(request.is_complete for origin in (self.live, self.shadow) for path in paths for request in origin.seen(path))
 
     def fates(self) -> dict[str, int]:
         """The fates of the mirror that `settings` makes, settled and without zeros."""
