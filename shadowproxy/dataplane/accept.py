@@ -282,6 +282,8 @@ class ClientConnection:
                 self._read_head(received)
         finally:
             self._is_pumping = False
+        if len(self._pending) > PIPELINE_LIMIT:
+            self.pause_request()
         if self._has_eof and self.state in (IDLE, HEAD, BODY):
             self.close_flushed()
 
