@@ -232,8 +232,9 @@ class ClientConnection:
     def on_deadline(self, now_ns: int) -> None:
         """Too slow, or idle for long enough."""
         unsent = self.transport.get_write_buffer_size()
-        if unsent and (self.is_write_blocked or self.state == CLOSING):
-            if unsent < self._unsent:
+        if unsent and (self.is_write_blocked or self.state == CLOSING or self.state == IDLE):
+            # Between requests nobody has noted yet how much is unsent: then any change counts.
+            if unsent < self._unsent or (self.state == IDLE and unsent != self._unsent):
                 # It reads, slowly.
                 self._unsent = unsent
                 self.worker.deadlines.set(self, now_ns + self.worker.write_ns)
