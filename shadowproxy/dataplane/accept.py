@@ -585,10 +585,11 @@ class ClientConnection:
         """101 has been sent: bytes pass both ways from now on."""
         self.exchange = None
         self.state = TUNNEL
-        self.deadline_ns = 0
         self._tunnel = tunnel
         if self.is_write_blocked:
             tunnel.pause()
+        else:
+            self.deadline_ns = 0
         self.resume_request()
         pending, self._pending = self._pending, b""
         if pending:
