@@ -204,6 +204,8 @@ class Exchange(Leg):
             client.resume_request()
         connection.is_request_sent = self.is_request_done
         connection.send(wire)
+        if client.is_write_blocked:
+            connection.pause_reading(self)
         self._watch(now_ns)
 
     def watch(self) -> None:
@@ -217,7 +219,8 @@ class Exchange(Leg):
         deadline_ns = now_ns + (fleet.header_ns if self.answer is None else fleet.idle_ns)
         if fleet.total_ns:
             deadline_ns = min(deadline_ns, self.dispatched_ns + fleet.total_ns)
-        if self.connection is not None:
+        # An endpoint that waits for our client is not silent; `watch` is called when the client reads on.
+        if self.connection is not None and not self.client.is_write_blocked:
             fleet.deadlines.set(self.connection, deadline_ns)
 
     def on_request_payload(self, payload: bytes, *, is_end: bool, trailers: list[bytes]) -> None:
@@ -312,8 +315,7 @@ class Exchange(Leg):
         wire = chunk(payload) if self._out == _CHUNKED else payload
         self.sent += len(wire)
         client.transport.write(wire)
-        if not client.is_write_blocked:
-            self._watch(time.monotonic_ns())
+        self._watch(time.monotonic_ns())
 
     def on_end(self, trailers: list[bytes]) -> None:
         """The answer is whole."""
