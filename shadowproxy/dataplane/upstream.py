@@ -52,7 +52,7 @@ class UpstreamConnection:
 
     __slots__ = (
         "_body", "_interims", "_is_reading_paused", "_left", "_partial", "_until_close", "deadline_ns", "endpoint", "has_answered_any", "is_request_sent", "is_reusable",
-        "is_reused", "leg", "opened_ns", "state", "transport", "watched_tick",
+        "is_reused", "is_write_blocked", "leg", "opened_ns", "state", "transport", "watched_tick",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -64,6 +64,7 @@ class UpstreamConnection:
         self.has_answered_any = False
         self.is_request_sent = False
         self.is_reusable = False
+        self.is_write_blocked = False
         self.opened_ns = 0
         self.deadline_ns = 0
         self.watched_tick = 0
@@ -173,11 +174,13 @@ class UpstreamConnection:
 
     def pause_writing(self) -> None:
         """Our write buffer is over its mark."""
+        self.is_write_blocked = True
         if self.leg is not None:
             self.leg.on_blocked()
 
     def resume_writing(self) -> None:
         """It has drained."""
+        self.is_write_blocked = False
         if self.leg is not None:
             self.leg.on_unblocked()
 
@@ -320,7 +323,8 @@ class UpstreamConnection:
 
     def _release(self) -> None:
         """The answer is complete: pool the connection, or close it."""
-        is_reusable = self.is_reusable and self.is_request_sent and not self._until_close
+        # EXP-02: nor where the endpoint answered early and has left much of the request unread.
+        is_reusable = self.is_reusable and self.is_request_sent and not self._until_close and not self.is_write_blocked
         self.leg = None
         self._body = None
         if is_reusable:
