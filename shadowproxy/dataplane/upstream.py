@@ -153,6 +153,9 @@ class UpstreamConnection:
             return self.transport.can_write_eof()
         if self.state == BODY and self._until_close:
             self._end([])
+        elif self.state == IDLE:
+            # `connection_lost` comes a round of the loop later: no leg shall have it meanwhile.
+            self.endpoint.discard_idle(self)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
