@@ -301,9 +301,11 @@ class WorkerProcess:
         loop = self._loop = asyncio.get_running_loop()
         self._over = loop.create_future()
         loop.set_exception_handler(self._on_error)
-        _, self._link = await loop.create_unix_connection(lambda: Link(self._on_message, self._on_control_gone), sock=channel)
+        # Whole before the first frame can come, which may be before the connection is awaited to its end.
+        self._link = Link(self._on_message, self._on_control_gone)
         self._next_tick_ns = time.monotonic_ns() + TICK_NS
         self._worker.tick(time.monotonic_ns(), 0)
+        await loop.create_unix_connection(lambda: self._link, sock=channel)
         loop.call_later(TICK_NS / 1e9, self._tick)
         self._link.send({"type": "ready", "pid": os.getpid()})
         await self._over
