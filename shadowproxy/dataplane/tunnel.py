@@ -19,11 +19,13 @@ from shadowproxy.dataplane.leg import Leg
 if TYPE_CHECKING:
     from shadowproxy.dataplane.accept import ClientConnection
     from shadowproxy.dataplane.exchange import Exchange
-    from shadowproxy.dataplane.response_head import ResponseHead
     from shadowproxy.dataplane.upstream import UpstreamConnection
 
 IDLE_NS: Final = 3600 * 10**9
 """Silence of both sides that ends a tunnel: WebSocket pings come far more often."""
+
+LAST_BYTES_NS: Final = 30 * 10**9
+"""How long an endpoint may take to read what a client that has closed sent last."""
 
 
 class Tunnel(Leg):
@@ -81,6 +83,7 @@ class Tunnel(Leg):
             connection.leg = None
             connection.endpoint.released(connection, is_reusable=False)
             connection.close()
+            connection.endpoint.deadlines.set(connection, monotonic_ns() + LAST_BYTES_NS)
         else:
             connection.abandon()
 
@@ -130,19 +133,3 @@ class Tunnel(Leg):
     def on_unblocked(self) -> None:
         """It has caught up."""
         self._client.resume_request()
-
-    def on_connection(self, connection: UpstreamConnection) -> None:
-        """Cannot happen: it had one from the start."""
-        raise AssertionError(self)
-
-    def on_interim(self, head: ResponseHead) -> None:
-        """Cannot happen: no heads are read any more."""
-        raise AssertionError(self)
-
-    def on_answer(self, head: ResponseHead, payload: bytes, *, is_end: bool) -> None:
-        """Cannot happen: no heads are read any more."""
-        raise AssertionError(self)
-
-    def on_upgrade(self, connection: UpstreamConnection, head: ResponseHead, rest: bytes) -> None:
-        """Cannot happen: no heads are read any more."""
-        raise AssertionError(self)
