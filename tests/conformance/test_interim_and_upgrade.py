@@ -92,7 +92,7 @@ def test_a_mirror_learns_that_the_body_never_came(world: World) -> None:
     """After a final answer instead of 100 the copy is given up: it never becomes a complete request."""
     world.live.answer = answers.early(answers.head(403, [("Content-Length", "0")]))
     with world.client() as client:
-        client.send(EXPECTING.replace(b"/learns", b"/learns"))
+        client.send(EXPECTING.replace(b"/expect", b"/learns"))
         assert client.response().status == 403
     eventually(
         lambda: all(not world.shadow.connections[seen.connection].is_open for seen in world.shadow.seen("/learns")), "the copy is over"

@@ -201,7 +201,7 @@ def test_mirroring_many_requests_does_not_grow_memory(make_world: MakeWorld, mis
     world = make_world(settings(mirror={"in_flight": 8, "timeout": "1s"}))
     world.live.keeps_bodies = world.shadow.keeps_bodies = False
     world.shadow.answer = MISBEHAVIOURS[misbehaviour]
-    count = 8000
+    count = 4000
     assert _mirror_many(world, count) < 8 * 1024 * 1024
     fates = world.fates()
     assert sum(fates.values()) == count

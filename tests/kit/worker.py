@@ -214,9 +214,7 @@ class WorkerProxy:
 
         self._await(is_settled, what)
         assert not self.broken_law, self.broken_law
-        for key, slot in self.slots.items():
-            counted = self.tally.get("mirrors", {}).get(key, {}).get("eligible", 0)
-            assert self.word(slot) == counted, f"{key}: the shared word says {self.word(slot)} eligible, the tallies {counted}"
+        self._compare_words()
         return self.tally
 
     def fates(self, mirror: str) -> dict[str, int]:
@@ -231,7 +229,7 @@ class WorkerProxy:
         return os.pread(self._stderr.fileno(), size, 0).decode("utf-8", "replace")
 
     def stop(self, *, drain_s: float = 5.0) -> Tally:
-        """Settle, drain, and check that the worker ended well; return its last tally.
+        """Drain, and check that the worker ended well; return its last tally.
 
         Raises:
             AssertionError: the conservation law broke, something stayed pending, the worker complained
@@ -241,7 +239,6 @@ class WorkerProxy:
             self._ended.wait(network.PATIENCE_S)
         try:
             assert self.process.poll() is None, f"the worker ended by itself with {self.process.returncode}: {self.stderr()}"
-            self.settled()
             self.send({"type": "drain", "seconds": drain_s})
             code = self.process.wait(network.PATIENCE_S + drain_s)
             self._ended.wait(network.PATIENCE_S)
@@ -249,6 +246,7 @@ class WorkerProxy:
             assert not self.broken_law, self.broken_law
             pending = {key: mirror["pending"] for key, mirror in self.tally.get("mirrors", {}).items() if mirror.get("pending")}
             assert not pending, f"still pending after the drain: {pending}"
+            self._compare_words()
             complaints = self.stderr()
             assert "Traceback" not in complaints, complaints
             assert "exception" not in complaints.lower(), complaints
@@ -275,6 +273,11 @@ class WorkerProxy:
             os.close(self._words)
             self._words = -1
         self._stderr.close()
+
+    def _compare_words(self) -> None:
+        for key, slot in self.slots.items():
+            counted = self.tally.get("mirrors", {}).get(key, {}).get("eligible", 0)
+            assert self.word(slot) == counted, f"{key}: the shared word says {self.word(slot)} eligible, the tallies {counted}"
 
     def _order(self, kind: str) -> None:
         self._orders += 1
