@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane import gather, outcome
 from shadowproxy.dataplane.fields import SAFE_METHODS
 from shadowproxy.dataplane.forwarded import is_looping
 from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
@@ -197,13 +197,16 @@ class Exchange(Leg):
         self.waits_until_ns = 0
         now_ns = time.monotonic_ns()
         self.dispatched_ns = now_ns
-        wire = self.wire + self._payload if self._payload else self.wire
+        payload = self._payload
         if self._held is not None:
-            wire += b"".join(self._held)
+            payload = b"".join([payload, *self._held])
             self._held = None
             client.resume_request()
         connection.is_request_sent = self.is_request_done
-        connection.send(wire)
+        if payload:
+            gather.write(connection.transport, self.wire, payload)
+        else:
+            connection.transport.write(self.wire)
         if client.is_write_blocked:
             connection.pause_reading(self)
         self._watch(now_ns)
@@ -298,9 +301,9 @@ class Exchange(Leg):
             extra += b"Connection: close\r\n"
         elif request.is_http10:
             extra += b"Connection: keep-alive\r\n"
-        wire = b"".join((head.wire, extra, CRLF, payload))
-        self.sent += len(wire)
-        client.transport.write(wire)
+        wire = b"".join((head.wire, extra, CRLF))
+        self.sent += len(wire) + len(payload)
+        gather.write(client.transport, wire, payload)
         if is_end:
             self.connection = None
             self._complete(now_ns)
@@ -312,9 +315,13 @@ class Exchange(Leg):
         client = self.client
         if self._hasher is not None:
             self._hasher.update(payload)
-        wire = chunk(payload) if self._out == _CHUNKED else payload
-        self.sent += len(wire)
-        client.transport.write(wire)
+        if self._out == _CHUNKED:
+            size_line = b"%x\r\n" % len(payload)
+            self.sent += len(size_line) + len(payload) + 2
+            client.transport.writelines((size_line, payload, CRLF))
+        else:
+            self.sent += len(payload)
+            client.transport.write(payload)
         self._watch(time.monotonic_ns())
 
     def on_end(self, trailers: list[bytes]) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane import gather, outcome
 from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.request_head import RequestHead
@@ -44,7 +44,13 @@ ANSWER_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of one shadow answer that are read; a longer one counts as never finished."""
 
 READ_PER_TICK: Final = 16 * 1024 * 1024
-"""Bytes that all shadows of a worker may make it read in a tick (67 ms) before they are paused until the next."""
+"""Bytes that all shadows of a worker may make it read in a tick (67 ms) before they are paused until the next: about 6 ms."""
+
+CHUNK_COST: Final = 4096
+"""Bytes that a chunk of an answer counts for beside its payload: taking it apart takes as long as reading so many (1.5 us)."""
+
+SMALL_CHUNKS_LIMIT: Final = 4096
+"""Chunks under SMALL_CHUNK bytes in one answer: 6 ms, the longest that one read of a shadow's answer may take."""
 
 BREAKER_LIMIT_NS: Final = 30 * 10**9
 """Longest pause of an open breaker."""
@@ -253,7 +259,7 @@ class Copy(Leg):
     """One mirrored leg (see `upstream.Leg`). Ends exactly once, in `_end`."""
 
     __slots__ = (
-        "_first_ns", "_has_ended", "_hasher", "_held", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
+        "_chunks", "_first_ns", "_has_ended", "_hasher", "_held", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
         "connection", "dispatched_ns", "is_paused", "pair", "tee",
     )  # fmt: skip
 
@@ -261,9 +267,11 @@ class Copy(Leg):
         self.tee = tee
         self.pair = pair
         super().__init__(exchange.method)
+        self.small_chunks_limit = SMALL_CHUNKS_LIMIT
         self.connection: UpstreamConnection | None = None
         self.dispatched_ns = 0
         self.is_paused = False
+        self._chunks = 0
         self._wire = wire
         self._started_ns = exchange.arrived_ns
         self._queued: list[bytes] | None = None
@@ -285,7 +293,7 @@ class Copy(Leg):
         tee = self.tee
         tee.copies.add(self)
         if payload:
-            self._wire += payload
+            self._queued = [payload]
             self._sent = self._held = len(payload)
             tee.worker.tee_held += self._held
         self._is_request_done = is_end
@@ -382,13 +390,14 @@ class Copy(Leg):
             self.abandon(outcome.KILLED)
             return
         self.waits_until_ns = 0
-        wire = self._wire
-        if self._queued is not None:
-            wire += b"".join(self._queued)
-            self._queued = None
         connection.is_request_sent = self._is_request_done
         self.dispatched_ns = time.monotonic_ns()
-        connection.send(wire)
+        queued = self._queued
+        if queued is None:
+            connection.transport.write(self._wire)
+        else:
+            gather.write(connection.transport, self._wire, queued[0] if len(queued) == 1 else b"".join(queued))
+            self._queued = None
         self._wire = b""
         # From the start and not from here: connecting is part of what a shadow may take.
         self.tee.fleet.deadlines.set(connection, self._started_ns + self.tee.policy.timeout_ns)
@@ -417,18 +426,30 @@ class Copy(Leg):
     def _account(self, size: int) -> None:
         self._received += size
         worker = self.tee.worker
-        worker.shadow_read_left -= size
         connection = self.connection
         if connection is None:
             return
+        chunks = connection.chunks_read
+        worker.shadow_read_left -= size + (chunks - self._chunks) * CHUNK_COST
+        self._chunks = chunks
         if self._received > ANSWER_LIMIT:
             self.connection = None
             connection.abandon()
             self._end(outcome.TIMEOUT)
-        elif worker.shadow_read_left < 0 and not self.is_paused:
-            self.is_paused = True
-            connection.pause_reading(self)
-            worker.paused_copies.append(self)
+        elif worker.shadow_read_left < 0:
+            # All of them: each that is ready to be read would cost another read in this round of the loop.
+            worker.pause_copies()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the shadow is in the middle of its answer."""
+        return self._hasher is not None and self.connection is not None
+
+    def pause(self) -> None:
+        """Read no more of the answer until `resume`."""
+        self.is_paused = True
+        if self.connection is not None:
+            self.connection.pause_reading(self)
 
     def resume(self) -> None:
         """A new tick: read on."""
