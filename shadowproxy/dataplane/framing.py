@@ -27,6 +27,9 @@ EXTENSIONS_LIMIT: Final = 16384
 TRAILERS_LIMIT: Final = 16384
 """Bytes of the trailer section."""
 
+SMALL_CHUNK: Final = 64
+"""A chunk under so many bytes costs more to take apart (1.5 us) than to carry."""
+
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -60,13 +63,19 @@ class ChunkedReader:
     """Takes a chunked body apart.
 
     `is_done` after the last byte of the body; `rest` is then what came behind it. `trailers` are the
-    trailer lines, whole, without their CRLF. `error` is BadRequest or BadResponse, by whose bytes these are.
+    trailer lines, whole, without their CRLF. `chunks` counts those that have begun. What is malformed is a
+    BadRequest or a BadResponse, by whose bytes these are; so are more than `small_limit` chunks under SMALL_CHUNK
+    bytes (0: no limit).
     """
 
-    __slots__ = ("_extensions", "_is_request", "_left", "_line", "_state", "_trailer_bytes", "is_done", "rest", "trailers")
+    __slots__ = (
+        "_extensions", "_is_request", "_left", "_line", "_small_left", "_state", "_trailer_bytes", "chunks", "is_done", "rest", "trailers",
+    )  # fmt: skip
 
-    def __init__(self, *, is_request: bool) -> None:
+    def __init__(self, *, is_request: bool, small_limit: int = 0) -> None:
         self._is_request = is_request
+        self._small_left = small_limit or _SIZE_LIMIT
+        self.chunks = 0
         self._state = _SIZE
         self._left = 0
         self._line = b""
@@ -133,6 +142,11 @@ class ChunkedReader:
             )
         if size >= _SIZE_LIMIT:
             raise self._malformed("malformed_chunk", "the chunk size is over 2**63")
+        self.chunks += 1
+        if size < SMALL_CHUNK:
+            self._small_left -= 1
+            if self._small_left < 0:
+                raise self._malformed("chunks_too_small", f"too many chunks are under {SMALL_CHUNK} bytes")
         self._left = size
         self._state = _DATA if size else _TRAILERS
 

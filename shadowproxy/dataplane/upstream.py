@@ -89,6 +89,11 @@ class UpstreamConnection:
         self.has_answered_any = False
         self._interims = 0
 
+    @property
+    def chunks_read(self) -> int:
+        """Chunks of the answer so far."""
+        return self._body.chunks if self._body is not None else 0
+
     def send(self, wire: bytes) -> None:
         """Queue bytes towards the endpoint. Never blocks; `on_blocked` tells when to stop."""
         self.transport.write(wire)
@@ -235,7 +240,7 @@ class UpstreamConnection:
         elif length >= 0:
             self._read_sized(leg, head, rest)
         elif length == CHUNKED:
-            self._body = ChunkedReader(is_request=False)
+            self._body = ChunkedReader(is_request=False, small_limit=leg.small_chunks_limit)
             self.state = BODY
             self._read_chunked(rest, head)
         else:

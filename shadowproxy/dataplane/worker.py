@@ -228,11 +228,20 @@ class Worker:
             for fleet in self.retired:
                 fleet.expire_waiting(now_ns)
             self.retired = [fleet for fleet in self.retired if fleet.is_in_use]
-        self.shadow_read_left = READ_PER_TICK
-        if self.paused_copies:
+        # What was read beyond the budget is paid back first.
+        self.shadow_read_left = min(self.shadow_read_left, 0) + READ_PER_TICK
+        if self.paused_copies and self.shadow_read_left > 0:
             paused, self.paused_copies = self.paused_copies, []
             for copy in paused:
                 copy.resume()
+
+    def pause_copies(self) -> None:
+        """Shadows have had their share of this tick: answers under way are read on in a later one."""
+        for tee in self.tees.values():
+            for copy in tee.copies:
+                if copy.is_answering and not copy.is_paused:
+                    copy.pause()
+                    self.paused_copies.append(copy)
 
     def kill(self) -> None:
         """Stop all mirroring under way; the shared word, set by control, keeps new copies from starting."""

@@ -22,6 +22,7 @@ from shadowproxy.dataplane.worker import Worker
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
 
 GET: Final = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -50,6 +51,10 @@ class Pipe:
             if self.unsent > self.high and not self._is_over:
                 self._is_over = True
                 self.protocol.pause_writing()
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """Send all of them."""
+        self.write(b"".join(pieces))
 
     def drain(self) -> None:
         """The peer has read all there was."""
