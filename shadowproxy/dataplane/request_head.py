@@ -137,9 +137,9 @@ class RequestHeads:
         block = head[start_end + 2 :]
         self._judge(head)
         parts = start.split(b" ")
-        if len(parts) != 3:
-            raise BadRequest(400, "malformed_request_line", "a request line is METHOD target HTTP/1.1, one space between each")
         try:
+            if len(parts) != 3:
+                raise BadRequest(400, "malformed_request_line", "a request line is METHOD target HTTP/1.1, one space between each")
             return self._read(parts, block, start_end)
         except BadRequest:
             self._parser = HttpRequestParser(self._complete)
@@ -376,11 +376,17 @@ def _apply_connection(request: RequestHead, values: list[bytes], drop: list[int]
         request.is_keep_alive = True
     if request.upgrade:
         request.upgrade = _tunnelled(request.upgrade) if b"upgrade" in tokens and not request.is_http10 else b""
-    nominated = {token for token in tokens if token not in OPTIONS and token not in PROTECTED and not token.startswith(OURS)}
+    nominated = {token for token in tokens if token not in OPTIONS and not _is_protected(token)}
     if nominated:
         for index, line in enumerate(request.lines):
             if index not in drop and line[: line.find(b":")].lower() in nominated:
                 drop.append(index)
+
+
+def _is_protected(token: bytes) -> bool:
+    """Whether a nomination is ignored. With `_` and `.` read as `-`, as in `_learn`: an alias of our names is ours too."""
+    plain = token.replace(b"_", b"-").replace(b".", b"-")
+    return plain in PROTECTED or plain.startswith(OURS)
 
 
 def _tunnelled(upgrade: bytes) -> bytes:
@@ -402,13 +408,14 @@ def _is_tagged_baggage(value: bytes) -> bool:
 
 def _origin_form(method: bytes, target: bytes, head: RequestHead) -> tuple[bytes, bytes]:
     """The target in origin form, and its path (RFC 9112 section 3.2)."""
+    if method == b"CONNECT":
+        # Whatever its target looks like: what follows a 2xx to it would be a tunnel upstream.
+        raise BadRequest(501, "connect", "CONNECT is not served")
     if not target.startswith(b"/"):
         if target == b"*":
             if method != b"OPTIONS":
                 raise BadRequest(400, "malformed_target", "only OPTIONS takes the target *")
             return target, target
-        if method == b"CONNECT":
-            raise BadRequest(501, "connect", "CONNECT is not served")
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is None:
             raise BadRequest(400, "malformed_target", "a target is a path or an absolute http URL")

@@ -1,0 +1,23 @@
+"""What both directions of heads share."""
+
+from __future__ import annotations
+
+from shadowproxy.dataplane import head
+
+
+def test_special_lengths_are_no_lengths() -> None:
+    """A body's length is one integer: these two can be taken for none that was announced."""
+    assert len({head.CHUNKED, head.UNTIL_CLOSE}) == 2
+    assert max(head.CHUNKED, head.UNTIL_CLOSE) < 0
+
+
+def test_what_readers_keep_is_bounded() -> None:
+    """4 MiB of heads, whatever peers send (P6)."""
+    assert head.BLOCKS_LIMIT * head.BLOCK_BYTES_LIMIT <= 4 * 1024 * 1024
+
+
+def test_a_completion_counts_heads() -> None:
+    """One callback is one head that was complete."""
+    complete = head.Completion()
+    complete.on_headers_complete()
+    assert complete.heads == 1
