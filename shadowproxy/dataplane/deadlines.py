@@ -70,7 +70,12 @@ class Deadlines:
             watched.watched_tick = 0
 
     def advance(self, now_ns: int) -> None:
-        """Expire what is due. Call about every TICK_NS; a late call catches up."""
+        """Expire what is due. Call about every TICK_NS; a late call catches up.
+
+        Raises:
+            Exception: what an `on_deadline` raised, after all that is due has had its turn.
+        """
+        failed: Exception | None = None
         now_tick = now_ns >> TICK_SHIFT
         if len(self._buckets) < now_tick - self._at:
             due = sorted(tick for tick in self._buckets if tick <= now_tick)
@@ -89,4 +94,9 @@ class Deadlines:
                     self.set(watched, deadline_ns)
                 else:
                     watched.deadline_ns = 0
-                    watched.on_deadline(now_ns)
+                    try:
+                        watched.on_deadline(now_ns)
+                    except Exception as error:  # noqa: BLE001 -- the mistake of one must not leave the others unwatched
+                        failed = error
+        if failed is not None:
+            raise failed

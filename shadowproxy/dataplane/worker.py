@@ -332,7 +332,10 @@ class WorkerProcess:
     def _tick(self) -> None:
         now_ns = time.monotonic_ns()
         late_ns = now_ns - self._next_tick_ns
-        self._worker.tick(now_ns, max(late_ns, 0))
+        try:
+            self._worker.tick(now_ns, max(late_ns, 0))
+        except Exception as error:  # noqa: BLE001 -- counted and shown; a worker without ticks has no timeouts and no tallies
+            self._on_error(self._loop, {"exception": error})
         if late_ns > STALL_NS:
             self._link.send({"type": "stalled", "seconds": late_ns / 1e9})
         if now_ns >= self._next_report_ns:
