@@ -101,10 +101,15 @@ class Worker:
         Raises:
             ShadowproxyError: it cannot be used; nothing has changed.
             OSError: a TLS file cannot be read; nothing has changed.
+            KeyError: a mirror has no slot among the shared words; nothing has changed.
         """
         config = from_plain(message["config"])
         policy = compile_policy(config, int(message["generation"]))
         slots: dict[str, int] = message["slots"]
+        for route in policy.routes:
+            for mirror in route.mirrors:
+                if not 0 < slots[mirror.key] < len(self.words):
+                    raise KeyError(mirror.key)
         fleets: dict[str, FleetRuntime] = {}
         for name, fleet in config.fleets.items():
             old = self.fleets.get(name)
