@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from shadowproxy.config.model import ListenerTLS, UpstreamTLS
 
 
+_NO_PASSWORD = b""
+
+
 def listener_context(tls: ListenerTLS) -> ssl.SSLContext:
     """What a listener shows its clients.
 
@@ -22,7 +25,8 @@ def listener_context(tls: ListenerTLS) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(tls.cert, tls.key)
+    # A key with a password is refused; without this OpenSSL would ask for it on the terminal, and everybody would wait.
+    context.load_cert_chain(tls.cert, tls.key, password=_NO_PASSWORD)
     if tls.client_ca:
         context.load_verify_locations(tls.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
@@ -41,7 +45,7 @@ def upstream_context(tls: UpstreamTLS) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if tls.cert:
-        context.load_cert_chain(tls.cert, tls.key or None)
+        context.load_cert_chain(tls.cert, tls.key or None, password=_NO_PASSWORD)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
-from tests.kit import Origin, answers, network, settings
+from tests.kit import Client, Origin, SupervisedProxy, answers, network, settings
 from tests.kit.client import wire
 from tests.kit.process import eventually
 
@@ -236,7 +237,7 @@ def test_rotation_shows_new_certificates_and_keeps_connections(make_world: MakeW
             world.client(tls=files.client(trustme.CA()))
 
 
-@pytest.mark.parametrize("broken", ["missing", "garbage", "other key"])
+@pytest.mark.parametrize("broken", ["missing", "garbage", "other key", "locked key"])
 def test_a_rotation_that_cannot_be_done_changes_nothing(make_world: MakeWorld, files: Files, broken: str) -> None:
     """Files that are missing, no certificates, or no pair leave the old certificate in place, whole, and the worker alive."""
     world = make_world(settings(listener=https_front(files)))
@@ -246,6 +247,11 @@ def test_a_rotation_that_cannot_be_done_changes_nothing(make_world: MakeWorld, f
         cert.unlink()
     elif broken == "garbage":
         cert.write_text("no certificate")
+    elif broken == "locked key":
+        # Nobody is there to type a password.
+        key = serialization.load_pem_private_key((files.directory / "front.key").read_bytes(), None)
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret"))
+        (files.directory / "front.key").write_bytes(key.private_bytes(*form))
     else:
         trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(cert)
     world.proxy.send({"type": "rotate"})
@@ -423,3 +429,35 @@ def test_rotation_reads_upstream_files_again(make_world: MakeWorld, files: Files
     world.proxy.resume()
     with world.client() as client:
         assert client.get("/after").status == 200
+
+
+def test_a_whole_proxy_rotates_on_sighup(files: Files, tmp_path: Path, origins: list[Origin]) -> None:
+    """SIGHUP with the config unchanged and new files beside it: every worker shows the new certificate; files that do not fit are refused."""
+    live = Origin("live")
+    origins.append(live)
+    config = settings(listener={"name": "front", **https_front(files)}, live={"endpoints": [live.url]}, shadow={"endpoints": [live.url]})
+    config["workers"] = 2
+
+    def presented_by(proxy: SupervisedProxy) -> set[bytes]:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        found = set()
+        for _ in range(12):
+            with Client(proxy.address("front"), tls=context) as client:
+                assert isinstance(client.socket, ssl.SSLSocket)
+                found.add(client.socket.getpeercert(binary_form=True) or b"")
+        return found
+
+    with SupervisedProxy(config, tmp_path) as proxy:
+        before = presented_by(proxy)
+        assert len(before) == 1
+        (files.directory / "front.key").write_text("no key")
+        proxy.hup()
+        eventually(lambda: "config refused, the old one stays" in proxy.log(), "the refusal is logged")
+        assert presented_by(proxy) == before
+        files.issue("front", files.authority.issue_cert("localhost", "127.0.0.1"))
+        proxy.hup()
+        eventually(lambda: not presented_by(proxy) & before, "no worker shows the old certificate")
+        with Client(proxy.address("front"), tls=files.client()) as client:
+            assert client.get("/").status == 200
