@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from shadowproxy.dataplane.fields import OURS
 from shadowproxy.errors import BadRequest, BadResponse, MessageError
 
 SIZE_LINE_LIMIT: Final = 1024
@@ -47,7 +48,7 @@ TRAILERS_REFUSED: Final = frozenset(
 TRAILERS_DROPPED: Final = frozenset(
     {
         b"content-encoding", b"content-type", b"content-range", b"trailer", b"te", b"connection", b"keep-alive", b"set-cookie", b"expect",
-        b"max-forwards", b"upgrade", b"cache-control", b"range", b"traceparent",
+        b"max-forwards", b"upgrade", b"cache-control", b"range", b"traceparent", b"tracestate", b"baggage", b"forwarded", b"via", b"x-real-ip",
     }
 )  # fmt: skip
 """Fields that mean nothing any more once the body has been read, or that belong to a connection: left out (RFC 9110 section 6.5.2)."""
@@ -177,9 +178,12 @@ class ChunkedReader:
         field = _TRAILER.fullmatch(line, 0, len(line) - 2)
         if field is None:
             raise self._malformed("malformed_trailer", "a trailer line is name: value")
-        if field[1].lower() in TRAILERS_REFUSED:
+        name = field[1].lower()
+        # Our own names in any spelling, as in heads.
+        plain = name.replace(b"_", b"-").replace(b".", b"-")
+        if name in TRAILERS_REFUSED or plain == b"x-test-traffic":
             raise self._malformed("forbidden_trailer", f"{field[1].decode('latin-1')} cannot be a trailer")
-        if field[1].lower() not in TRAILERS_DROPPED:
+        if name not in TRAILERS_DROPPED and not plain.startswith(OURS):
             self.trailers.append(line[:-2])
         return end + 1
 
