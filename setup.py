@@ -14,7 +14,7 @@ COMPILED = (
     *(
         f"shadowproxy/dataplane/{name}.py"
         for name in (
-            "accept deadlines exchange fields forward forwarded framing gather head headbuffer leg outcome problem request_head response_head tally tee trace tunnel upstream".split()
+            "accept deadlines exchange fields forward forwarded framing gather head headbuffer leg outcome problem request_head response_head tally tcp tee trace tunnel upstream".split()
         )
     ),
     *(f"shadowproxy/policy/{name}.py" for name in ("mirrors", "routes", "units")),

@@ -27,16 +27,16 @@ WAIT without an exchange: the answer is queued, and no further request is begun 
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from typing import TYPE_CHECKING, Final, cast
 
+from shadowproxy.dataplane import tcp
 from shadowproxy.dataplane.exchange import CONTINUE, Exchange
 from shadowproxy.dataplane.forwarded import ForwardedFields, Networks, plain_address
 from shadowproxy.dataplane.framing import ChunkedReader
 from shadowproxy.dataplane.head import CHUNKED
 from shadowproxy.dataplane.headbuffer import HeadBuffer, vet
-from shadowproxy.dataplane.problem import problem
+from shadowproxy.dataplane.problem import final_recipient, problem
 from shadowproxy.dataplane.request_head import RequestHead, RequestParts
 from shadowproxy.errors import BadRequest
 
@@ -59,9 +59,6 @@ DRAIN_IDLE_NS: Final = 10**9
 
 GONE_CHECK_NS: Final = 250_000_000
 """How often a half-closed connection is asked whether its client is still there."""
-
-_TCP_CLOSE: Final = 7
-"""TCP_INFO's state of a connection that was reset."""
 
 IDLE = 0
 HEAD = 1
@@ -241,7 +238,7 @@ class ClientConnection:
             else:
                 self.transport.abort()
         elif self.state == WAIT and self._has_eof:
-            if self._is_gone():
+            if tcp.is_reset(self.transport):
                 self.transport.abort()
             else:
                 self.worker.deadlines.set(self, now_ns + GONE_CHECK_NS)
@@ -262,11 +259,6 @@ class ClientConnection:
             self.transport.close()
         else:
             self.transport.abort()
-
-    def _is_gone(self) -> bool:
-        """Whether a client that has sent its FIN has also reset the connection."""
-        sock = self.transport.get_extra_info("socket")
-        return sock is None or sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
     # Requests.
 
@@ -532,12 +524,8 @@ class ClientConnection:
     def answer_locally(self, method: bytes) -> None:
         """Max-Forwards has reached 0: we are the final recipient (RFC 9110 section 7.6.2)."""
         self.exchange = None
-        head = b"HTTP/1.1 %b\r\nServer: shadowproxy\r\n%bAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\nContent-Length: 0\r\n"
-        is_options = method == b"OPTIONS"
-        # TRACE would echo credentials and cookies: it is not served here.
-        wire = head % (b"200 OK" if is_options else b"405 Method Not Allowed", self.worker.date_line)
         self.is_last = self.is_last or self.state == BODY
-        self.transport.write(wire + (b"Connection: close\r\n\r\n" if self.is_last else b"\r\n"))
+        self.transport.write(final_recipient(method, date_line=self.worker.date_line, is_last=self.is_last))
         self._after_local_answer()
 
     def break_off(self, *, is_framed: bool) -> None:
@@ -551,7 +539,7 @@ class ClientConnection:
             self.close_flushed()
         else:
             self.state = CLOSING
-            self.worker.reset(self.transport)
+            tcp.reset(self.transport)
 
     def _close_softly(self) -> None:
         """Send the end of our side, and discard what still comes until the client has ended its own."""

@@ -28,3 +28,15 @@ def problem(status: int, code: str, detail: str, *, date_line: bytes, is_last: b
         % (status, phrase.encode(), date_line, len(body), extra, b"Connection: close\r\n" if is_last else b"")
     )
     return head if is_head else head + body
+
+
+def final_recipient(method: bytes, *, date_line: bytes, is_last: bool) -> bytes:
+    """The answer to OPTIONS or TRACE whose Max-Forwards has reached 0 (RFC 9110 section 7.6.2).
+
+    TRACE would echo credentials and cookies: it is not served.
+    """
+    return b"HTTP/1.1 %b\r\nServer: shadowproxy\r\n%bAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\nContent-Length: 0\r\n%b\r\n" % (
+        b"200 OK" if method == b"OPTIONS" else b"405 Method Not Allowed",
+        date_line,
+        b"Connection: close\r\n" if is_last else b"",
+    )

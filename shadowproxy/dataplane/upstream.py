@@ -15,11 +15,9 @@ would be read as the answer to somebody else's request (FRM-13).
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from typing import TYPE_CHECKING, Final, cast
 
-from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane import outcome, tcp
 from shadowproxy.dataplane.framing import ChunkedReader
 from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, UNTIL_CLOSE
 from shadowproxy.dataplane.response_head import ResponseHead
@@ -43,8 +41,6 @@ CLOSED = 4
 _STATES = ("idle", "awaiting", "body", "tunnel", "closed")
 
 _START: Final = b"HTTP/1."
-
-_LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 class UpstreamConnection:
@@ -117,13 +113,7 @@ class UpstreamConnection:
             self.endpoint.released(self, is_reusable=False)
         if self.state != CLOSED:
             self.state = CLOSED
-            sock = self.transport.get_extra_info("socket")
-            if sock is not None:
-                try:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-                except OSError:
-                    pass
-            self.transport.abort()
+            tcp.reset(self.transport)
 
     def close(self) -> None:
         """Close an idle or finished connection."""

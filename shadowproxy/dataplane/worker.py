@@ -15,7 +15,6 @@ import random
 import resource
 import socket
 import ssl
-import struct
 import sys
 import time
 import traceback
@@ -55,8 +54,6 @@ STALL_NS: Final = 10**9
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 """Young collections every 20,000 net allocations. Requests leave no cycles, so this is for connections that come and go;
 start-up objects are frozen out of it."""
-
-_RESET = struct.pack("ii", 1, 0)
 
 
 class Worker:
@@ -160,17 +157,6 @@ class Worker:
     def release_client(self, client: ClientConnection) -> None:
         """The connection is gone."""
         self.clients.discard(client)
-
-    @staticmethod
-    def reset(transport: asyncio.Transport) -> None:
-        """End a connection with a reset instead of a clean end."""
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            except OSError:
-                pass
-        transport.abort()
 
     def log_access(self, client: ClientConnection, exchange: Exchange, status: int) -> None:
         """Keep one access log record, if the sample takes it. Never blocks; drops what does not fit."""
