@@ -119,7 +119,7 @@ class Reloader:
                 raise
             self._problem = ""
             self.results[changed.result] += 1
-            _log.warning("config %s by %s: generation %d, digest %s", changed.result, actor.name, changed.generation, changed.digest[:12])
+            _log.info("config %s by %s: generation %d, digest %s", changed.result, actor.name, changed.generation, changed.digest[:12])
             self._audit.record(
                 actor,
                 action,

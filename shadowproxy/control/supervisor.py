@@ -171,7 +171,7 @@ class Supervisor:
         self.audit.record(SYSTEM, "start", "ok", after=self.configs.digest, detail=f"pid {os.getpid()}, version {__version__}")
         await self.crew.start(config, self.configs.generation)
         if self.crew.is_ready:
-            _log.warning("ready: %d worker%s", config.workers, "s" * (config.workers > 1))
+            _log.info("ready: %d worker%s", config.workers, "s" * (config.workers > 1))
         elif not self.is_stopping:
             _log.critical("no worker is ready")
 
@@ -184,7 +184,7 @@ class Supervisor:
             return
         self.is_stopping = True
         self.crew.stop_replacing()
-        _log.warning("stopping: requests in flight have %g s", self.config.limits.drain_timeout)
+        _log.info("stopping: requests in flight have %g s", self.config.limits.drain_timeout)
         self._stop.set()
 
     async def end(self) -> None:
@@ -208,7 +208,7 @@ class Supervisor:
         await asyncio.to_thread(self.audit.close)
         await asyncio.to_thread(self.access.close)
         self.places.withdraw()
-        _log.warning("stopped")
+        _log.info("stopped")
 
     def _hang_up(self) -> None:
         task = asyncio.get_running_loop().create_task(self._reload())
@@ -237,11 +237,11 @@ class Supervisor:
         }
         self.places.announce(facts)
         config = self.config
-        _log.warning("shadowproxy %s, pid %d, config %s", __version__, os.getpid(), self.configs.file or "(none)")
+        _log.info("shadowproxy %s, pid %d, config %s", __version__, os.getpid(), self.configs.file or "(none)")
         for listener in config.listen:
             scheme = "https" if listener.tls else "http"
-            _log.warning("listening on %s://%s (%s)", scheme, self.listeners.address(listener), listener.name)
-        _log.warning("admin %s, token in %s", self.admin_url, token.path)
+            _log.info("listening on %s://%s (%s)", scheme, self.listeners.address(listener), listener.name)
+        _log.info("admin %s, token in %s", self.admin_url, token.path)
         if not is_loopback(self.admin_address.host):
             _log.warning("the admin API can be reached from other machines, without TLS: %s", self.admin_address)
         for warning in (token.warning, self.places.warning, self.audit.problem, self.store.problem):
