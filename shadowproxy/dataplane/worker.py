@@ -48,6 +48,9 @@ BACKLOG: Final = 4096
 ACCESS_LIMIT: Final = 2000
 """Access log records held between two reports; more are dropped and counted."""
 
+ABORT_ROUNDS: Final = 10
+"""Rounds of the event loop until an aborted connection has been told so: one over TCP, two over TLS."""
+
 STALL_NS: Final = 10**9
 """A tick this late is told to control at once."""
 
@@ -473,7 +476,10 @@ class WorkerProcess:
         for client in list(worker.clients):
             client.transport.abort()
         worker.kill()
-        await asyncio.sleep(0)
+        for _ in range(ABORT_ROUNDS):
+            await asyncio.sleep(0)
+            if not worker.clients:
+                break
         for tee in worker.tees.values():
             tee.tally.expire(time.monotonic_ns())
         self._report()
