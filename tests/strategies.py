@@ -152,3 +152,31 @@ def splits(draw: st.DrawFn, raw: bytes) -> list[bytes]:
     """`raw` in segments."""
     edges = [0, *sorted(draw(st.lists(st.integers(0, len(raw)), max_size=6))), len(raw)]
     return [raw[start:end] for start, end in itertools.pairwise(edges) if start < end]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One lawful answer to a GET, and how it is spelt on the wire. An answer without framing ends with its connection."""
+
+    status: int
+    fields: tuple[tuple[str, str], ...]
+    body: bytes
+    wire: bytes
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Answer:
+    """A lawful final answer to a GET."""
+    status = draw(st.sampled_from([200, 201, 204, 206, 301, 304, 404, 500, 503, 599]))
+    fields = tuple(draw(st.lists(st.tuples(names(), values()), max_size=5)))
+    lines = [f"{name}:{draw(blanks())}{value}{draw(blanks())}" for name, value in fields]
+    body = b"" if status in (204, 304) else draw(st.binary(max_size=60))
+    framing = "none" if status in (204, 304) else draw(st.sampled_from(["length", "chunked", "until the end"]))
+    coded = body
+    if framing == "length":
+        lines.insert(draw(st.integers(0, len(lines))), f"Content-Length: {len(body)}")
+    elif framing == "chunked":
+        coded = draw(chunked_bodies(body))
+        lines.insert(draw(st.integers(0, len(lines))), "Transfer-Encoding: chunked")
+    reason = draw(st.sampled_from(["OK", "", "Not\tFound \xe9"]))
+    return Answer(status, fields, body, "\r\n".join([f"HTTP/1.1 {status} {reason}", *lines, "", ""]).encode("latin-1") + coded)

@@ -63,7 +63,7 @@ def settings(
                 "name": "all",
                 "match": {"path": "/"},
                 "live": "live",
-                "mirror": [{"to": "shadow", "methods": list(ALL_METHODS), "breaker": {"failures": 0}, **(mirror or {})}],
+                "mirror": [{"to": "shadow", "percent": 100, "methods": list(ALL_METHODS), "breaker": {"failures": 0}, **(mirror or {})}],
             }
         ],
         **top,
