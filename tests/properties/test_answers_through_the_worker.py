@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.kit import Client, Response, WireError, World
+from tests.kit import Client, Response, Truncated, WireError, World
 from tests.kit.answers import raw_then_close
 from tests.kit.wire import ResponseReader
 from tests.strategies import Answer, answers, mutated, names
