@@ -52,6 +52,9 @@ class FakeTransport:
         if not self.is_closed:
             self.written += wire
 
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.write(b"".join(pieces))
+
     def write_eof(self) -> None:
         self.has_eof = True
 
@@ -145,6 +148,9 @@ class Room:
         keys = [f"{route.name}/{mirror.name}" for route in config.routes for mirror in route.mirror]
         slots = {key: number for number, key in enumerate(keys, 1)}
         self.worker.configure({"type": "policy", "generation": 1, "config": to_plain(config), "slots": slots, "instance": INSTANCE})
+        for fleet in self.worker.fleets.values():
+            # No connection opens by itself: legs wait in line until `upstream` opens one.
+            fleet.max_connections = 0
 
     def client(self, peer: str = "192.0.2.1", *, is_tls: bool = False) -> Side:
         """A client that has connected."""
@@ -161,10 +167,6 @@ class Room:
         endpoint.open.add(connection)
         endpoint._serve(connection)
         return side
-
-    def hold(self, fleet: str) -> None:
-        """Let no connection open by itself: legs wait until `upstream` opens one."""
-        self.worker.fleets[fleet].max_connections = 0
 
     def pass_time(self, seconds: float) -> None:
         """What is due within `seconds` from now happens now."""

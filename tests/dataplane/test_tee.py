@@ -62,7 +62,6 @@ def test_whatever_a_shadow_does_is_an_outcome(room: Room, answer: bytes | None, 
     live.says(ANSWER)
     assert client.heard == ANSWER
     assert room.fates() == {fate: 1}
-    room.hold("shadow")
     client.says(REQUEST)
     live.says(ANSWER)
     assert client.heard == ANSWER
