@@ -105,7 +105,8 @@ class Breaker:
 
     def failed(self, now_ns: int, limit: int, period_ns: int) -> None:
         """A copy failed: `limit` in a row open the breaker (0: never) for `period_ns`, doubling while probes fail."""
-        if not limit:
+        if not limit or (self._open_until_ns and not self._is_probing):
+            # Copies that were under way when it opened say nothing new.
             return
         self._failures += 1
         if self._is_probing or self._failures >= limit:
@@ -259,7 +260,7 @@ class Copy(Leg):
     """One mirrored leg (see `upstream.Leg`). Ends exactly once, in `_end`."""
 
     __slots__ = (
-        "_chunks", "_first_ns", "_has_ended", "_hasher", "_held", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
+        "_chunks", "_first_ns", "_has_ended", "_hasher", "_held", "_is_probe", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
         "connection", "dispatched_ns", "is_paused", "pair", "tee",
     )  # fmt: skip
 
@@ -271,6 +272,8 @@ class Copy(Leg):
         self.connection: UpstreamConnection | None = None
         self.dispatched_ns = 0
         self.is_paused = False
+        # A breaker that is not closed has admitted this copy only to see how the shadow does.
+        self._is_probe = tee.breaker.is_tripped
         self._chunks = 0
         self._wire = wire
         self._started_ns = exchange.arrived_ns
@@ -300,7 +303,6 @@ class Copy(Leg):
         now_ns = self._started_ns
         self.waits_until_ns = now_ns + min(tee.fleet.connect_ns, tee.policy.timeout_ns)
         if not tee.fleet.dispatch(self, now_ns):
-            tee.breaker.cancelled()
             self._end(0, fate=outcome.SHED_NO_ENDPOINT)
 
     def send(self, wire: bytes, size: int, *, is_end: bool) -> None:
@@ -355,7 +357,6 @@ class Copy(Leg):
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.abandon()
-        self.tee.breaker.cancelled()
         self._end(0, fate=fate)
 
     def _end(self, ended: int, *, digest: int | None = None, fate: int = -1, now_ns: int = 0) -> None:
@@ -369,6 +370,8 @@ class Copy(Leg):
         self._queued = None
         pair = self.pair
         if fate >= 0:
+            if self._is_probe:
+                tee.breaker.cancelled()
             pair.exclude(fate)
             return
         if not now_ns:
@@ -468,7 +471,6 @@ class Copy(Leg):
         if self._has_ended:
             return
         if ended == outcome.OVERFLOW:
-            self.tee.breaker.cancelled()
             self._end(0, fate=outcome.SHED_NO_ENDPOINT)
         else:
             self._end(ended)
