@@ -304,7 +304,7 @@ class ClientConnection:
                 self._begin_with(parts, whole[1], now_ns)
                 return
         except BadRequest as error:
-            self.refuse(error.status, error.code, error.detail)
+            self.refuse(error.status, error.code, error.detail, is_head=buffer.asks_for_head(received))
             return
         self.exchange = exchange = Exchange(self, parts, now_ns)
         if head.length:
@@ -488,7 +488,7 @@ class ClientConnection:
         elif self._has_eof and not self._pending:
             self.close_flushed()
 
-    def refuse(self, status: int, code: str, detail: str) -> None:
+    def refuse(self, status: int, code: str, detail: str, *, is_head: bool = False) -> None:
         """Answer with a problem document instead of going on; the request's framing decides whether the connection survives."""
         exchange, self.exchange = self.exchange, None
         worker = self.worker
@@ -496,7 +496,7 @@ class ClientConnection:
         is_whole = exchange is not None and exchange.is_request_done
         if not is_whole or exchange is None or not exchange.head.is_keep_alive or worker.is_draining:
             self.is_last = True
-        is_head = exchange is not None and exchange.method == b"HEAD"
+        is_head = is_head or (exchange is not None and exchange.method == b"HEAD")
         self.transport.write(problem(status, code, detail, date_line=worker.date_line, is_last=self.is_last, is_head=is_head))
         if worker.access_sample:
             worker.log_refusal(self, exchange, status, code)

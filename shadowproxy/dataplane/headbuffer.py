@@ -39,6 +39,10 @@ class HeadBuffer:
         """Whether the client has begun a head."""
         return self._partial != b""
 
+    def asks_for_head(self, received: bytes) -> bool:
+        """Whether the request that `take` was given last with `received`, malformed though it may be, is a HEAD: its answer has no body."""
+        return (self._partial + received).lstrip(CRLF).startswith(b"HEAD ")
+
     def take(self, received: bytes, limits: Limits) -> tuple[bytes, bytes] | None:
         """The whole head and the bytes behind it, or None while more is to come.
 
@@ -85,7 +89,7 @@ class HeadBuffer:
 
 
 def vet(heads: RequestHeads, head: RequestHead, rest: bytes) -> None:
-    """Judge bytes behind a whole request: could they be the next one?
+    """Judge whether bytes behind a whole request could be the next one.
 
     A last request that announced a body may be followed by anything: it is ignored. A last request that
     announced none may be followed by a request, which is ignored; anything else can only be a body that was

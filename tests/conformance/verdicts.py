@@ -97,7 +97,7 @@ class Result:
         pieces = [self.received]
         reader = ResponseReader(lambda: pieces.pop() if pieces else b"")
         statuses: list[int] = []
-        method = "HEAD" if self.case.raw.startswith(b"HEAD ") else "GET"
+        method = "HEAD" if self.case.raw.lstrip(b"\r\n").startswith(b"HEAD ") else "GET"
         while (pieces and pieces[0]) or reader.rest:
             try:
                 statuses.append(reader.read(method).status)

@@ -62,6 +62,8 @@ _METHODS = [
         (f"method/{method.decode()}", ACCEPT, _line(method + b" /dav HTTP/1.1"))
         for method in (b"PROPFIND", b"REPORT", b"SEARCH", b"PURGE", b"LINK", b"QUERY")
     ],
+    ("method/HEAD-malformed-host", REJECT, b"HEAD /orders HTTP/1.1\r\nHost: a b\r\n\r\n"),
+    ("method/HEAD-malformed-field", REJECT, b"HEAD /orders HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n"),
     ("method/lower-case", EITHER, _line(b"get /orders HTTP/1.1")),
     ("method/unknown", EITHER, _line(b"BREW /pot HTTP/1.1")),
     ("method/known-with-suffix", REJECT, _line(b"GETX /orders HTTP/1.1")),
