@@ -132,16 +132,19 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         context = self.fleet.ssl_context if self.is_tls else None
         last: OSError = OSError("no address")
-        for family, address in await self.addresses.ranked(loop):
+        ranked = await self.addresses.ranked(loop)
+        for family, address in ranked:
             try:
-                transport, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self),  # type: ignore[type-var]  # a protocol by its methods
-                    address,
-                    self.port,
-                    family=family,
-                    ssl=context,
-                    server_hostname=(self.fleet.config.tls.server_name or self.host) if context is not None else None,
-                )
+                # Each address gets its share of the time: one that does not answer must not use up the others'.
+                async with asyncio.timeout(self.fleet.config.connect_timeout / len(ranked)):
+                    transport, connection = await loop.create_connection(
+                        lambda: UpstreamConnection(self),  # type: ignore[type-var]  # a protocol by its methods
+                        address,
+                        self.port,
+                        family=family,
+                        ssl=context,
+                        server_hostname=(self.fleet.config.tls.server_name or self.host) if context is not None else None,
+                    )
             except OSError as error:
                 last = error
                 continue

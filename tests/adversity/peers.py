@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def black_hole() -> Iterator[str]:
+def black_hole(address: network.Address = (network.HOST, 0)) -> Iterator[str]:
     """The URL of an endpoint whose handshakes never complete: its accept queue is full, so the kernel drops every SYN."""
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(contextlib.closing(network.listening(backlog=0)))
+        listener = stack.enter_context(contextlib.closing(network.listening(address, backlog=0)))
         address = network.address_of(listener)
         while True:
             filler = stack.enter_context(contextlib.closing(socket.socket()))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shadowproxy.config import load_text
+from shadowproxy.dataplane.deadlines import Deadlines
+from shadowproxy.dataplane.forward import FleetRuntime
+from shadowproxy.dataplane.response_head import ResponseHeads
 from tests.adversity.leftovers import check_released, sockets_at_rest
 from tests.adversity.peers import Banner, black_hole, storm
 from tests.kit import Origin, Truncated, answers, settings
@@ -323,6 +329,29 @@ def test_one_dead_endpoint_costs_no_request(make_world: MakeWorld, origins: list
         assert responses(world) == {"200": 30}
         connects = world.proxy.tally["fleets"]["live"][url]["failures"]
         assert sum(connects.values()) in range(3, 6), connects
+
+
+async def test_one_dead_address_of_a_name_costs_no_request(origins: list[Origin]) -> None:
+    """A name with several addresses works while one of them does: an address that swallows handshakes has its share of the time only."""
+    host, port = origins[0].address
+    with black_hole(("127.0.0.7", port)):
+        config = load_text(SEVERAL_ADDRESSES.format(port=port)).config
+        fleet = FleetRuntime(config.fleets["live"], Deadlines(0), ResponseHeads())
+        endpoint = fleet.endpoints[0]
+        endpoint.addresses._found = [(socket.AF_INET, "127.0.0.7"), (socket.AF_INET, host)]
+        endpoint.addresses._resolved_at = time.monotonic()
+        for connects in range(1, 4):
+            await endpoint._open()
+            assert endpoint.connects == connects
+        assert not endpoint.failures
+        fleet.close()
+
+
+SEVERAL_ADDRESSES = """
+listen: ["127.0.0.1:1"]
+fleets: {{live: {{endpoints: ["http://several.example:{port}"], connect_timeout: 500ms}}}}
+routes: [{{live: live}}]
+"""
 
 
 def test_an_ejected_endpoint_returns(make_world: MakeWorld, origins: list[Origin]) -> None:
