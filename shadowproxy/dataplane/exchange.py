@@ -59,9 +59,9 @@ class Exchange(Leg):
     """The live leg of one request (see `upstream.Leg`), and its client's view of it."""
 
     __slots__ = (
-        "_digest", "_fleet", "_hasher", "_has_retried", "_held", "_out", "_pairs", "_payload", "_tally", "answer", "arrived_ns",
-        "client", "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done",
-        "received", "request_bytes", "path", "route_name", "sent", "target", "trace", "wire",
+        "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_tally", "answer", "arrived_ns", "client",
+        "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done",
+        "path", "received", "request_bytes", "route_name", "sent", "target", "trace", "wire",
     )  # fmt: skip
 
     def __init__(self, client: ClientConnection, parts: RequestParts, arrived_ns: int) -> None:
@@ -122,7 +122,7 @@ class Exchange(Leg):
                 409, "tagged_write_without_rule", f"route {route.name!r} has no rule for test traffic that writes (test_traffic.writes)"
             )
             return
-        if head.mark and worker.is_own_mark(head.mark) or is_looping(head):
+        if (head.mark and worker.is_own_mark(head.mark)) or is_looping(head):
             client.refuse(508, "mirror_loop", "this request has been through this proxy before")
             return
         if head.max_forwards == 0 and self.method in (b"OPTIONS", b"TRACE"):
@@ -188,7 +188,11 @@ class Exchange(Leg):
                 self._pairs = []
             self.copies.append(copy)
             self._pairs.append(copy.pair)
-            copy.start(payload, is_end=is_end)
+            try:
+                copy.start(payload, is_end=is_end)
+            except Exception as error:  # noqa: BLE001  P1 by construction: whatever is wrong with a copy, live goes on
+                worker.caught(error)
+                copy.abandon(outcome.SHED_ERROR)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """A connection is ours: the head goes out, with what has come of the body."""
@@ -251,7 +255,11 @@ class Exchange(Leg):
                 self.client.pause_request()
         if self.copies is not None:
             for copy in self.copies:
-                copy.send(wire, len(payload), is_end=is_end)
+                try:
+                    copy.send(wire, len(payload), is_end=is_end)
+                except Exception as error:  # noqa: BLE001  as in _mirror
+                    self.client.worker.caught(error)
+                    copy.abandon(outcome.SHED_ERROR)
 
     def on_blocked(self) -> None:
         """Live reads more slowly than the client sends: the client waits."""

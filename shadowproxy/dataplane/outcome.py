@@ -15,7 +15,7 @@ from shadowproxy.policy.mirrors import HOLDOUT, KILLED, MARKED, METHOD, NOT_SAMP
 
 __all__ = [
     "CLIENT_GONE", "CLIENT_LEFT", "CONNECT_TIMEOUT", "DROPPED", "FAILED_TIMEOUT", "FAILURES", "FATES", "FATE_OF_FAILURE", "HOLDOUT", "KILLED",
-    "LIVE_UNFINISHED", "LOST", "MALFORMED", "MARKED", "METHOD", "NOT_SAMPLED", "OVERFLOW", "PAIRED", "REFUSED", "RESET", "SHED_BREAKER",
+    "LIVE_UNFINISHED", "LOST", "MALFORMED", "MARKED", "METHOD", "NOT_SAMPLED", "OVERFLOW", "PAIRED", "REFUSED", "RESET", "SHED_BREAKER", "SHED_ERROR",
     "SHED_IN_FLIGHT", "SHED_LAG", "SHED_MEMORY", "SHED_NO_ENDPOINT", "SHED_RANGE", "TIMEOUT", "TLS", "TOO_LARGE", "TRUNCATED", "UNREACHABLE",
     "UPGRADE", "name_of",
 ]  # fmt: skip
@@ -68,6 +68,7 @@ FAILED_MALFORMED = 20
 FAILED_TLS = 21
 CLIENT_LEFT = 22
 LIVE_UNFINISHED = 23
+SHED_ERROR = 24
 
 FATES: tuple[str, ...] = (
     "not_sampled",  # outside the sampled range
@@ -94,6 +95,7 @@ FATES: tuple[str, ...] = (
     "failed_tls",
     "client_gone",  # the client left before the live answer was complete
     "live_unfinished",  # live was still answering at the pair's deadline
+    "shed_error",  # a defect of ours in the copy's path; logged, and live went on
 )
 
 LOST = "lost"

@@ -159,11 +159,28 @@ class Tee:
             point: the unit's place.
             forwarded: the forwarding fields, with CRLF.
         """
+        tally = self.tally
+        tally.words[tally.word] += 1
+        try:
+            fate = self._fate(exchange, point)
+            if fate == COPY:
+                wire = self._head(exchange, forwarded)
+                return Copy(self, tally.open(exchange.arrived_ns + self.policy.pair_timeout_ns), exchange, wire)
+        except Exception as error:  # noqa: BLE001  P1 by construction: whatever is wrong here, live goes on
+            self.worker.caught(error)
+            fate = outcome.SHED_ERROR
+        tally.fates[fate] += 1
+        if fate <= outcome.HOLDOUT:
+            if exchange.control_tees is None:
+                exchange.control_tees = []
+            exchange.control_tees.append(self)
+        return None
+
+    def _fate(self, exchange: Exchange, point: float) -> int:
+        """COPY, or why the request is not copied: the policy's reasons first, then the state of things."""
         worker = self.worker
         policy = self.policy
-        tally = self.tally
         head = exchange.head
-        worker.words[tally.word] += 1
         fate = policy.decide(
             exchange.method,
             head.length,
@@ -172,24 +189,17 @@ class Tee:
             point=point,
             scale=self.scale,
         )
-        now_ns = exchange.arrived_ns
-        if fate == COPY:
-            if worker.words[0]:
-                fate = outcome.KILLED
-            elif len(self.copies) >= policy.in_flight:
-                fate = outcome.SHED_IN_FLIGHT
-            elif head.length and worker.tee_held >= worker.limits.tee_memory:
-                fate = outcome.SHED_MEMORY
-            elif self.breaker.is_tripped and not self.breaker.admits(now_ns):
-                fate = outcome.SHED_BREAKER
         if fate != COPY:
-            tally.fates[fate] += 1
-            if fate <= outcome.HOLDOUT:
-                if exchange.control_tees is None:
-                    exchange.control_tees = []
-                exchange.control_tees.append(self)
-            return None
-        return Copy(self, tally.open(now_ns + policy.pair_timeout_ns), exchange, self._head(exchange, forwarded))
+            return fate
+        if worker.words[0]:
+            return outcome.KILLED
+        if len(self.copies) >= policy.in_flight:
+            return outcome.SHED_IN_FLIGHT
+        if head.length and worker.tee_held >= worker.limits.tee_memory:
+            return outcome.SHED_MEMORY
+        if self.breaker.is_tripped and not self.breaker.admits(exchange.arrived_ns):
+            return outcome.SHED_BREAKER
+        return COPY
 
     def _head(self, exchange: Exchange, forwarded: bytes) -> bytes:
         """The copy's head: the client's lines by this mirror's rules, our fields, the mark."""

@@ -77,7 +77,7 @@ class Worker:
         self.retired: list[FleetRuntime] = []
         self.tees: dict[str, Tee] = {}
         self.route_tallies: dict[str, RouteTally] = {}
-        self.weyl = Weyl(random.random())
+        self.weyl = Weyl(random.random())  # noqa: S311  spreads workers over the sequence, guards nothing
         self.clients: set[ClientConnection] = set()
         self.refusals: dict[str, int] = {}
         self.accepted = self.requests = self.turned_away = self.errors = 0
@@ -92,6 +92,7 @@ class Worker:
         self.header_ns = self.body_ns = self.idle_ns = self.write_ns = 0
         self._lag: Buckets = {}
         self._date_s = 0
+        self._last_trace_s = 0.0
 
     # Config.
 
@@ -163,7 +164,7 @@ class Worker:
 
     def log_access(self, client: ClientConnection, exchange: Exchange, status: int) -> None:
         """Keep one access log record, if the sample takes it. Never blocks; drops what does not fit."""
-        if status < 500 and self.access_sample < 1.0 and random.random() >= self.access_sample:
+        if status < 500 and self.access_sample < 1.0 and random.random() >= self.access_sample:  # noqa: S311  a sample, guards nothing
             return
         head = exchange.head
         trace = exchange.trace
@@ -203,6 +204,14 @@ class Worker:
             self.access_dropped += 1
         else:
             self.access.append(record)
+
+    def caught(self, error: BaseException) -> None:
+        """A defect of ours: counted, shown at most once a second, and never the end of the process."""
+        self.errors += 1
+        now_s = time.monotonic()
+        if now_s - self._last_trace_s > 1.0:
+            self._last_trace_s = now_s
+            sys.stderr.write(f"shadowproxy worker {self.slot}: {''.join(traceback.format_exception(error))}\n")
 
     # Time.
 
@@ -297,7 +306,6 @@ class WorkerProcess:
         self._next_report_ns = 0
         self._is_serving = False
         self._over: asyncio.Future[None]
-        self._last_trace_s = 0.0
 
     async def run(self, channel: socket.socket) -> None:
         """Serve until control says drain or goes away."""
@@ -315,13 +323,7 @@ class WorkerProcess:
 
     def _on_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception nobody caught: counted, shown at most once a second, and never the end of the process."""
-        self._worker.errors += 1
-        error = context.get("exception")
-        now_s = time.monotonic()
-        if now_s - self._last_trace_s > 1.0:
-            self._last_trace_s = now_s
-            text = "".join(traceback.format_exception(error)) if error is not None else str(context.get("message"))
-            sys.stderr.write(f"shadowproxy worker {self._worker.slot}: {text}\n")
+        self._worker.caught(context.get("exception") or RuntimeError(context.get("message")))
 
     def _tick(self) -> None:
         now_ns = time.monotonic_ns()
@@ -329,7 +331,7 @@ class WorkerProcess:
         try:
             self._worker.tick(now_ns, max(late_ns, 0))
         except Exception as error:  # noqa: BLE001 -- counted and shown; a worker without ticks has no timeouts and no tallies
-            self._on_error(self._loop, {"exception": error})
+            self._worker.caught(error)
         if late_ns > STALL_NS:
             self._link.send({"type": "stalled", "seconds": late_ns / 1e9})
         if now_ns >= self._next_report_ns:
@@ -471,7 +473,7 @@ class WorkerProcess:
         """Wait for requests and copies in flight, bounded; report what is left."""
         end = self._loop.time() + seconds
         worker = self._worker
-        while self._loop.time() < end and (worker.clients or any(tee.copies for tee in worker.tees.values())):
+        while self._loop.time() < end and (worker.clients or any(tee.copies for tee in worker.tees.values())):  # noqa: ASYNC110  once a life; no event on every end
             await asyncio.sleep(0.02)
         for client in list(worker.clients):
             client.transport.abort()
