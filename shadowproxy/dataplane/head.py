@@ -46,7 +46,7 @@ SPELLINGS_LIMIT: Final = 4096
 
 
 class Completion:
-    """llhttp's only callback: was the head complete when its last byte had been read?"""
+    """The only callback of llhttp that is used: it tells whether the head was complete when its last byte had been read."""
 
     __slots__ = ("heads",)
 
@@ -54,4 +54,5 @@ class Completion:
         self.heads = 0
 
     def on_headers_complete(self) -> None:
+        """One head was complete."""
         self.heads += 1

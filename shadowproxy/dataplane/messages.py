@@ -100,6 +100,6 @@ class Decoder:
             message = json.loads(bytes(self._buffer[_LENGTH.size : end]))
             del self._buffer[:end]
             if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-                raise ValueError("a frame must be a JSON object with a type")
+                raise ValueError("a frame must be a JSON object with a type")  # noqa: TRY004  the bytes are wrong, not the caller
             messages.append(message)
         return messages

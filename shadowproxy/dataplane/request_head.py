@@ -161,7 +161,7 @@ class RequestHeads:
         return (method, target, path, known) if method in METHODS else None
 
     def _judge(self, head: bytes) -> None:
-        """llhttp's verdict, and that the head's lines are what a split at CRLF gives.
+        """The verdict of llhttp, and that the head's lines are what a split at CRLF gives.
 
         Raises:
             BadRequest: it is no head, or ends elsewhere.

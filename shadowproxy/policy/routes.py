@@ -99,4 +99,4 @@ def bare_host(authority: bytes) -> bytes:
     if authority.endswith(b"]"):
         return authority.lower()
     host, colon, port = authority.rpartition(b":")
-    return (host if colon and port.isdigit() or (colon and not port) else authority).lower()
+    return (host if (colon and port.isdigit()) or (colon and not port) else authority).lower()
