@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -130,15 +131,21 @@ def test_no_free_connection_is_503(make_world: MakeWorld) -> None:
         _is_problem(second.get("/other"), 503)
 
 
-def _reused(world: World, method: str, failure: Answer, body: bytes = b"") -> int:
-    """Make one request that succeeds, then one of `method` that meets `failure` on the reused connection; its status."""
-    world.live.queue(answers.ok(), failure)
-    world.shadow.queue(answers.ok(), failure)
+_PATHS = (f"/reused/{number}" for number in itertools.count())
+
+
+def _reused(world: World, method: str, failure: Answer, body: bytes = b"") -> tuple[int, str]:
+    """Make one request that succeeds, then one of `method` that meets `failure` on the reused connection; its status and path."""
+    first, second = next(_PATHS), next(_PATHS)
+    world.live.on(second, answers.in_turn(failure, answers.ok()))
+    world.shadow.on(second, answers.in_turn(failure, answers.ok()))
     with world.client() as client:
-        assert client.get("/first").status == 200
-        world.legs("/first")
+        assert client.get(first).status == 200
+        world.legs(first)
         world.proxy.settled()
-        return client.request(method, "/second", body=body).status
+        status = client.request(method, second, body=body).status
+    assert world.live.seen(second)[0].connection == world.live.seen(first)[0].connection
+    return status, second
 
 
 @pytest.mark.requirement("ERR-03")
@@ -146,27 +153,29 @@ def _reused(world: World, method: str, failure: Answer, body: bytes = b"") -> in
 @pytest.mark.parametrize("failure", [answers.close(), answers.reset()])
 def test_what_is_not_idempotent_is_never_retried(world: World, method: str, failure: Answer) -> None:
     """Live reads the whole request and hangs up on a reused connection: one attempt, 502."""
-    assert _reused(world, method, failure, b"abc") == 502
-    assert len(world.live.seen("/second")) == 1
-    assert world.live.seen("/second")[0].connection == world.live.seen("/first")[0].connection
+    status, path = _reused(world, method, failure, b"abc")
+    assert status == 502
+    assert len(world.live.seen(path)) == 1
 
 
 @pytest.mark.requirement("ERR-03")
 def test_an_idempotent_request_is_retried_once_on_a_reused_connection(world: World) -> None:
     """A GET that met a connection about to close is sent again, on another one; its copy is not."""
-    assert _reused(world, "GET", answers.close()) == 200
-    assert len(world.live.seen("/second")) == 2
-    world.shadow.wait_for("/second")
+    status, path = _reused(world, "GET", answers.close())
+    assert status == 200
+    assert len(world.live.seen(path)) == 2
+    world.shadow.wait_for(path)
     world.proxy.settled()
-    assert len(world.shadow.seen("/second")) == 1, "mirrors are never retried"
+    assert len(world.shadow.seen(path)) == 1, "mirrors are never retried"
 
 
 @pytest.mark.requirement("ERR-03")
 @pytest.mark.parametrize("failure", [answers.raw_then_close(b"HTTP/1.1 200 OK\r\n"), answers.raw_then_close(b"H")])
 def test_nothing_is_retried_after_a_byte_of_an_answer(world: World, failure: Answer) -> None:
     """Once an answer has begun, the request was seen: no second attempt."""
-    assert _reused(world, "GET", failure) == 502
-    assert len(world.live.seen("/second")) == 1
+    status, path = _reused(world, "GET", failure)
+    assert status == 502
+    assert len(world.live.seen(path)) == 1
 
 
 @pytest.mark.requirement("ERR-03")
