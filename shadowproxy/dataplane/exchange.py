@@ -190,7 +190,7 @@ class Exchange(Leg):
             self._pairs.append(copy.pair)
             try:
                 copy.start(payload, is_end=is_end)
-            except Exception as error:  # noqa: BLE001  P1 by construction: whatever is wrong with a copy, live goes on
+            except Exception as error:  # noqa: BLE001  promise P1 by construction: whatever is wrong with a copy, live goes on
                 worker.caught(error)
                 copy.abandon(outcome.SHED_ERROR)
 

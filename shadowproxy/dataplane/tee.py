@@ -166,7 +166,7 @@ class Tee:
             if fate == COPY:
                 wire = self._head(exchange, forwarded)
                 return Copy(self, tally.open(exchange.arrived_ns + self.policy.pair_timeout_ns), exchange, wire)
-        except Exception as error:  # noqa: BLE001  P1 by construction: whatever is wrong here, live goes on
+        except Exception as error:  # noqa: BLE001  promise P1 by construction: whatever is wrong here, live goes on
             self.worker.caught(error)
             fate = outcome.SHED_ERROR
         tally.fates[fate] += 1
