@@ -27,12 +27,15 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what is marked deep unless DEEP=1."""
-    if os.environ.get("DEEP") == "1":
-        return
+    """Leave out what is marked deep unless DEEP=1; then every Hypothesis test is deep too, and may take an hour."""
+    is_deep = os.environ.get("DEEP") == "1"
     for item in items:
-        if item.get_closest_marker("deep"):
+        if is_deep and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.deep)
+            item.add_marker(pytest.mark.timeout(3600))
+        elif not is_deep and item.get_closest_marker("deep"):
             item.add_marker(pytest.mark.skip(reason="only with DEEP=1"))
 
 
