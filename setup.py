@@ -10,13 +10,12 @@ import os
 
 from setuptools import setup
 
+DATA_PLANE = """
+    accept deadlines exchange fields forward forwarded framing gather head headbuffer leg outcome problem
+    request_head response_head tally tcp tee trace tunnel upstream
+"""
 COMPILED = (
-    *(
-        f"shadowproxy/dataplane/{name}.py"
-        for name in (
-            "accept deadlines exchange fields forward forwarded framing gather head headbuffer leg outcome problem request_head response_head tally tcp tee trace tunnel upstream".split()
-        )
-    ),
+    *(f"shadowproxy/dataplane/{name}.py" for name in DATA_PLANE.split()),
     *(f"shadowproxy/policy/{name}.py" for name in ("mirrors", "routes", "units")),
     "shadowproxy/hashspace.py",
     "shadowproxy/logbuckets.py",

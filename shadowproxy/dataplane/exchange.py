@@ -61,7 +61,7 @@ class Exchange(Leg):
     __slots__ = (
         "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_tally", "answer", "arrived_ns", "client",
         "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done",
-        "path", "received", "request_bytes", "route_name", "sent", "target", "trace", "wire",
+        "path", "request_bytes", "route_name", "sent", "target", "trace", "wire",
     )  # fmt: skip
 
     def __init__(self, client: ClientConnection, parts: RequestParts, arrived_ns: int) -> None:

@@ -10,13 +10,17 @@ from shadowproxy.dataplane.gather import GATHER_BYTES, write
 
 
 class Transport:
+    """Keeps what each call was given."""
+
     def __init__(self) -> None:
         self.writes: list[tuple[bytes, ...]] = []
 
     def write(self, wire: bytes) -> None:
+        """One buffer."""
         self.writes.append((wire,))
 
     def writelines(self, parts: tuple[bytes, ...]) -> None:
+        """Several."""
         self.writes.append(tuple(parts))
 
 

@@ -18,16 +18,19 @@ class Transport:
         self.is_aborted = False
 
     def get_extra_info(self, name: str) -> socket.socket | None:
+        """Only the socket is ever asked for."""
         assert name == "socket"
         return self.sock
 
     def abort(self) -> None:
+        """Close without flushing."""
         self.is_aborted = True
         if self.sock is not None:
             self.sock.close()
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a loopback connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname())
         far, _ = server.accept()
