@@ -12,17 +12,19 @@ if TYPE_CHECKING:
 
 
 def sockets_at_rest(world: World) -> int:
-    """Sockets of the worker that are neither a client's nor idle upstream, once nothing is under way."""
-    world.proxy.settled()
-    return open_sockets(world.proxy.pid) - _pooled(world, "idle") - int(world.proxy.tally["clients"]["open"])
+    """Sockets of a worker that has not seen a client yet: what it will be left with when all is over, the idle pools aside."""
+    return open_sockets(world.proxy.pid)
 
 
 def check_released(world: World, sockets_before: int) -> None:
-    """Assert that nothing is left of clients, legs and copies: no count, no held byte, no socket but the idle pools'."""
+    """Assert that nothing is left of clients, legs and copies: no count, no held byte, no socket but the idle pools'.
+
+    The gauges are those of the last tally: ask when the tally is settled.
+    """
 
     def left() -> str:
         tally = world.proxy.tally
-        mirror = tally["mirrors"].get(MIRROR, {"in_flight": 0, "held": 0})
+        mirror = tally["mirrors"][MIRROR]
         gauges = {
             "clients": tally["clients"]["open"],
             "in_flight": mirror["in_flight"],

@@ -112,6 +112,7 @@ def test_a_client_that_reads_nothing_stops_the_stream(make_world: MakeWorld) -> 
         for _ in stream:
             pass
     client.close()
+    world.proxy.settled()
     check_released(world, sockets)
     assert peak_rss_bytes(world.proxy.pid) - before < SLACK_BYTES
 
@@ -182,6 +183,7 @@ def test_an_answer_that_nobody_reads_is_given_up(make_world: MakeWorld, fields: 
     for size in SIZES:
         world.live.on(f"/{size}", answers.ok(bytes(size)))
         world.client(receive_buffer=4096).send(wire("GET", f"/{size}", *fields))
+    world.proxy.settled()
     check_released(world, sockets)
 
 
@@ -192,6 +194,7 @@ def test_a_broken_answer_that_nobody_reads_is_given_up(make_world: MakeWorld) ->
     for size in SIZES:
         world.live.on(f"/{size}", answers.raw_then_close(answers.head(200, [("Content-Length", "99999999")]) + bytes(size)))
         world.client(receive_buffer=4096).send(wire("GET", f"/{size}"))
+    world.proxy.settled()
     check_released(world, sockets)
 
 
@@ -217,6 +220,7 @@ def test_a_client_may_leave_at_any_byte_of_its_request(make_world: MakeWorld, re
             # Half of them let the proxy see the bytes first.
             client.is_quiet(0.002)
         client.abort() if end == "reset" else client.close()
+    world.proxy.settled()
     check_released(world, sockets)
     assert not any(request.is_complete for request in [*world.live.requests, *world.shadow.requests])
     tally = world.proxy.settled()
@@ -246,6 +250,7 @@ def test_a_client_may_leave_at_any_byte_of_its_answer(make_world: MakeWorld, ans
             if offset % 2:
                 client.is_quiet(0.002)
             client.abort()
+    world.proxy.settled()
     check_released(world, sockets)
     eventually(lambda: not world.live.open_connections, "every live leg is cancelled")
     tally = world.proxy.settled()
@@ -266,6 +271,7 @@ def test_a_client_that_closes_cancels_a_slow_live(make_world: MakeWorld) -> None
         eventually(lambda: not world.live.open_connections, "the live leg is cancelled", patience_s=5.0)
         assert world.live.connections[-1].ended == "peer reset"
         world.live.requests.clear()
+    world.proxy.settled()
     check_released(world, sockets)
     assert world.proxy.tally["routes"]["all"]["responses"] == {"client_gone": 2}
 

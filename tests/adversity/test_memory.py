@@ -127,9 +127,11 @@ def test_copies_that_fail_leave_no_memory_behind(make_world: MakeWorld) -> None:
                 assert client.get("/a").status == 200
 
     ask(500)
+    world.proxy.settled()
     check_released(world, sockets)
     before = rss_bytes(world.proxy.pid)
     ask(3000)
+    world.proxy.settled()
     check_released(world, sockets)
     assert rss_bytes(world.proxy.pid) - before < 4 * MIB
 
@@ -167,6 +169,7 @@ def test_idle_connections_come_and_go(make_world: MakeWorld) -> None:
         assert client.response().status == 200
     for client in clients:
         client.expect_end()
+    world.proxy.settled()
     check_released(world, sockets)
 
 

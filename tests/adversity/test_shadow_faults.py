@@ -127,11 +127,6 @@ def config(**mirror: Any) -> Plain:
     return settings(mirror={"timeout": f"{TIMEOUT_S}s", **mirror}, shadow={"connect_timeout": "500ms"})
 
 
-def without_mirror(plain: Plain) -> Plain:
-    """The same config with mirroring off."""
-    return {**plain, "routes": [{**route, "mirror": []} for route in plain["routes"]]}
-
-
 def script_live(live: Origin) -> None:
     """Answers of every kind, the same bytes each time."""
     live.on("/small", answers.ok(b"hello", fields=[DATE]))
@@ -155,17 +150,24 @@ def converse(world: World, rounds: int = ROUNDS) -> list[object]:
     return answered
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_shadow_leaves_live_as_it_is(make_world: MakeWorld, fault: Fault) -> None:
-    """Same bytes, no error, the next request on the same connection served; copies end in their class and leave nothing."""
+@pytest.fixture(scope="module")
+def unmirrored() -> list[object]:
+    """What the conversation is with mirroring off."""
     plain = config()
-    world = make_world(without_mirror(plain))
+    plain["routes"][0]["mirror"] = []
+    with World(plain) as world:
+        script_live(world.live)
+        return converse(world)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_shadow_leaves_live_as_it_is(make_world: MakeWorld, unmirrored: list[object], fault: Fault) -> None:
+    """Same bytes, no error, the next request on the same connection served; copies end in their class and leave nothing."""
+    world = make_world(config())
     script_live(world.live)
     world.shadow.answer = fault.answer
-    expected = converse(world)
     sockets = sockets_at_rest(world)
-    world.apply(plain)
-    assert converse(world) == expected
+    assert converse(world) == unmirrored
     fates = world.fates()
     assert sum(fates.values()) == ROUNDS * len(CONVERSATION)
     check_matrix(world, fault)
@@ -225,17 +227,15 @@ def not_speaking_tls() -> Iterator[str]:
         pytest.param(not_speaking_tls, {"failed_tls", "failed_reset"}, id="no TLS"),
     ],
 )
-def test_a_shadow_that_cannot_be_reached(make_world: MakeWorld, endpoint: Any, fates: set[str]) -> None:
+def test_a_shadow_that_cannot_be_reached(make_world: MakeWorld, unmirrored: list[object], endpoint: Any, fates: set[str]) -> None:
     """The same promise where no connection comes about at all."""
     with endpoint() as url:
         plain = config()
         plain["fleets"]["shadow"]["endpoints"] = [url]
-        world = make_world(without_mirror(plain))
+        world = make_world(plain)
         script_live(world.live)
-        expected = converse(world)
         sockets = sockets_at_rest(world)
-        world.apply(plain)
-        assert converse(world) == expected
+        assert converse(world) == unmirrored
         found = world.fates()
         assert sum(found.values()) == ROUNDS * len(CONVERSATION)
         assert set(found) <= fates, found
