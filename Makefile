@@ -54,6 +54,12 @@ bench: $(STAMPS)/run $(STAMPS)/peers ## this proxy, nginx, Envoy, Traefik and th
 .PHONY: compiled
 compiled: $(COMPILED)/.stamp ## the same source with its data plane compiled, in an environment of its own (needs a C compiler)
 
+.PHONY: test-compiled
+test-compiled: $(COMPILED)/.stamp ## the tests that speak to a worker, on the compiled data plane
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(COMPILED)/bin/python -m pip install -qq --group test
+	@rm -rf $(COMPILED)/tree && mkdir -p $(COMPILED)/tree && cp -r tests pyproject.toml $(COMPILED)/tree
+	@cd $(COMPILED)/tree && ../bin/python -m pytest tests/conformance tests/properties tests/adversity $(ARGS)
+
 .PHONY: load
 load: $(STAMPS)/run $(STAMPS)/load ## Locust against HOST=http://..., or against the demo when HOST is not given
 	@$(PY) -m load.run $(if $(HOST),--host $(HOST)) $(ARGS)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from shadowproxy.dataplane.fields import CODING, CONNECTION, DATE, LENGTH, OPTIONS, PROTECTED, RESPONSE_FIELDS, UPGRADE
 from shadowproxy.dataplane.head import BLOCK_BYTES_LIMIT, BLOCKS_LIMIT, CHUNKED, CRLF, SPELLINGS_LIMIT, UNTIL_CLOSE, Completion
 from shadowproxy.errors import BadResponse
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
+"""RFC 9112 section 4. llhttp lets control characters pass in the reason; nobody else should have to (CVE-2026-34520)."""
 
 
 class ResponseHead:
@@ -65,18 +71,10 @@ class ResponseHeads:
         lines = head.split(CRLF)
         del lines[-2:]
         start = lines[0]
-        if (
-            complete.heads != 1
-            or not head.count(b"\n") == head.count(b"\r") == len(lines) + 1
-            or len(start) < 12
-            or not start[9:12].isdigit()
-            or not b"100" <= start[9:12] <= b"599"
-        ):
+        if complete.heads != 1 or not head.count(b"\n") == head.count(b"\r") == len(lines) + 1 or _STATUS_LINE.fullmatch(start) is None:
             raise BadResponse("malformed_head", "not an HTTP/1 head")
         if len(lines) - 1 > self._count_limit:
             raise BadResponse("too_many_fields", f"read {len(lines) - 1} header lines, limit {self._count_limit}")
-        if not start.startswith(b"HTTP/1."):
-            raise BadResponse("unsupported_version", "only HTTP/1 is spoken here")
         response = ResponseHead(int(start[9:12]))
         is_http10 = start[7:8] == b"0"
         if is_http10:

@@ -43,8 +43,12 @@ MARK: Final = b"X-Shadow-Mirror"
 ANSWER_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of one shadow answer that are read; a longer one counts as never finished."""
 
-READ_PER_TICK: Final = 16 * 1024 * 1024
-"""Bytes that all shadows of a worker may make it read in a tick (67 ms) before they are paused until the next: about 6 ms."""
+ANSWER_FREE: Final = 256 * 1024
+"""Bytes of each shadow answer that are read as they come, so that ordinary answers are timed without interference."""
+
+READ_PER_TICK: Final = 4 * 1024 * 1024
+"""Bytes beyond that which all shadows of a worker may make it read in a tick (67 ms) before they are paused until the next:
+about 1.5 ms, so that answers without end stay under 3 % of a core."""
 
 CHUNK_COST: Final = 4096
 """Bytes that a chunk of an answer counts for beside its payload: taking it apart takes as long as reading so many (1.5 us)."""
@@ -270,7 +274,7 @@ class Copy(Leg):
     """One mirrored leg (see `upstream.Leg`). Ends exactly once, in `_end`."""
 
     __slots__ = (
-        "_chunks", "_first_ns", "_has_ended", "_hasher", "_held", "_is_probe", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
+        "_chunks", "_cost", "_first_ns", "_has_ended", "_hasher", "_held", "_is_probe", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
         "connection", "dispatched_ns", "is_paused", "pair", "tee",
     )  # fmt: skip
 
@@ -290,6 +294,7 @@ class Copy(Leg):
         self._queued: list[bytes] | None = None
         self._held = 0
         self._sent = 0
+        self._cost = 0
         self._received = 0
         self._is_request_done = False
         self._has_ended = False
@@ -443,20 +448,24 @@ class Copy(Leg):
         if connection is None:
             return
         chunks = connection.chunks_read
-        worker.shadow_read_left -= size + (chunks - self._chunks) * CHUNK_COST
+        cost = size + (chunks - self._chunks) * CHUNK_COST
         self._chunks = chunks
+        self._cost += cost
+        beyond = self._cost - ANSWER_FREE
+        if beyond > 0:
+            worker.shadow_read_left -= min(cost, beyond)
         if self._received > ANSWER_LIMIT:
             self.connection = None
             connection.abandon()
             self._end(outcome.TIMEOUT)
         elif worker.shadow_read_left < 0:
-            # All of them: each that is ready to be read would cost another read in this round of the loop.
+            # All such answers: each that is ready to be read would cost another read in this round of the loop.
             worker.pause_copies()
 
     @property
-    def is_answering(self) -> bool:
-        """Whether the shadow is in the middle of its answer."""
-        return self._hasher is not None and self.connection is not None
+    def is_long(self) -> bool:
+        """Whether the shadow is in the middle of an answer that is past what is free."""
+        return self._cost > ANSWER_FREE and self.connection is not None
 
     def pause(self) -> None:
         """Read no more of the answer until `resume`."""

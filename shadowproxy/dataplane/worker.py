@@ -242,7 +242,7 @@ class Worker:
         """Shadows have had their share of this tick: answers under way are read on in a later one."""
         for tee in self.tees.values():
             for copy in tee.copies:
-                if copy.is_answering and not copy.is_paused:
+                if copy.is_long and not copy.is_paused:
                     copy.pause()
                     self.paused_copies.append(copy)
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from shadowproxy.dataplane.framing import SMALL_CHUNK, ChunkedReader
-from shadowproxy.dataplane.tee import CHUNK_COST, READ_PER_TICK, SMALL_CHUNKS_LIMIT
+from shadowproxy.dataplane.tee import ANSWER_FREE, CHUNK_COST, READ_PER_TICK, SMALL_CHUNKS_LIMIT
 from shadowproxy.errors import BadResponse
 from tests.dataplane.stage import GET, OK, Stage, pipe
 
@@ -49,7 +49,7 @@ def test_chunks_count_against_the_share_of_a_tick() -> None:
     for _ in live:
         stage.client().data_received(GET)
     for shadow in shadows:
-        shadow.data_received(HEAD + LARGE)
+        shadow.data_received(HEAD + LARGE * (ANSWER_FREE // CHUNK_COST + 1))
     assert not any(pipe(shadow).is_reading_paused for shadow in shadows)
     shadows[0].data_received(LARGE * (2 * READ_PER_TICK // CHUNK_COST))
     assert all(pipe(shadow).is_reading_paused for shadow in shadows)
