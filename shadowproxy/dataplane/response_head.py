@@ -71,8 +71,6 @@ class ResponseHeads:
         lines = head.split(CRLF)
         del lines[-2:]
         start = lines[0]
-        if not start.startswith(b"HTTP/1."):
-            raise BadResponse("unsupported_version", "only HTTP/1 is spoken here")
         if complete.heads != 1 or not head.count(b"\n") == head.count(b"\r") == len(lines) + 1 or _STATUS_LINE.fullmatch(start) is None:
             raise BadResponse("malformed_head", "not an HTTP/1 head")
         if len(lines) - 1 > self._count_limit:
