@@ -49,6 +49,7 @@ format: $(STAMPS)/lint ## let ruff format the tree
 
 .PHONY: bench
 bench: $(STAMPS)/run $(STAMPS)/peers ## this proxy, nginx, Envoy, Traefik and the floor, side by side
+	@if command -v cc >/dev/null; then $(MAKE) --no-print-directory compiled; else echo "note: no C compiler, so the compiled build is left out" >&2; fi
 	@$(PY) -m load.bench $(ARGS)
 
 .PHONY: compiled
