@@ -130,8 +130,11 @@ class Child:
         """End it and wait for its end: SIGTERM, and after `grace_s` seconds SIGKILL to its whole group."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        if self._process.returncode is None:
+            # Not Process.terminate(): it asks after the child first, and if that has just ended, takes its exit status
+            # away from asyncio's watcher, which then warns of an unknown child.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
         drained = asyncio.ensure_future(self._drain())
         try:
             async with asyncio.timeout(grace_s):
