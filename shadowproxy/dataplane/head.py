@@ -14,7 +14,7 @@ The rules of request_head.py and response_head.py, and what they share:
     a client's Connection field cannot remove ours. (HBH-05)
 5.  Fields repeat: one client sends the same ones with every request, one endpoint with every answer of a
     second. What was read once is kept by its bytes (BLOCKS_LIMIT heads), with the verdict on it; a repeated
-    head costs one look-up instead of a parse (0.5 us instead of 4). Only the request line is then judged, by
+    head costs one look-up instead of a parse (1 us instead of 13 for a request of 14 fields). Only the request line is then judged, by
     a pattern that is stricter than llhttp.
 6.  Names are looked up in a table as they were sent; a spelling that was not seen before is
     classified once, under its lower-case form with `_` and `.` read as `-` for our own names.
