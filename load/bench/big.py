@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from load.bench.origins import PythonOrigin
-from load.bench.processes import BenchError, Cpus, free_port
+from load.bench.ports import free_port
+from load.bench.processes import BenchError, Cpus
 from load.bench.proxies import Instance, Proxy, Setup
 from load.bench.tables import MIB, number
 from load.bench.tables import table as markdown

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from load.bench import openloop, wrk
 from load.bench.latencies import Latencies
 from load.bench.origins import NginxOrigin, Origin, PythonOrigin
-from load.bench.processes import BenchError, Cpus, free_port
+from load.bench.ports import free_port
+from load.bench.processes import BenchError, Cpus
 from load.bench.proxies import OURS, Instance, NotInstalled, Proxy, Setup
 from load.bench.results import Measurement
 from load.bench.scenarios import HEADERS, Scenario, Shadow

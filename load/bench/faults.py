@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from load.bench import openloop
 from load.bench.latencies import median
 from load.bench.origins import DeadPort, NginxOrigin, Origin, PythonOrigin
-from load.bench.processes import BenchError, Cpus, free_port
+from load.bench.ports import free_port
+from load.bench.processes import BenchError, Cpus
 from load.bench.proxies import Instance, Proxy, Setup
 from load.bench.scenarios import HEADERS, SMALL, UPLOAD, Scenario, Shadow
 from load.bench.tables import MIB, milliseconds, number

@@ -13,7 +13,8 @@ import uvloop
 
 from load.bench.openloop import request_of
 from load.bench.origins import NginxOrigin
-from load.bench.processes import BenchError, Cpus, free_port
+from load.bench.ports import free_port
+from load.bench.processes import BenchError, Cpus
 from load.bench.proxies import Instance, Proxy, Setup
 from load.bench.scenarios import HEADERS, SCENARIOS
 from load.bench.tables import MIB, number

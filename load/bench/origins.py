@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from load.bench.origin_server import SMALL_BODY
-from load.bench.processes import BenchError, Child, Cpus, free_port, python_module, spawn, wait_until_open
+from load.bench.ports import free_port
+from load.bench.processes import BenchError, Child, Cpus, python_module, spawn, wait_until_open
 from load.bench.proxies.nginx import TEMPORARY_PATHS, find_nginx, user_directive
 from load.bench.scenarios import LARGE
 

@@ -61,14 +61,6 @@ def raise_file_limit() -> int:
     return hard
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def cpu_ns(pid: int) -> int:
     """CPU time of a process, all threads, in nanoseconds.
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from load.bench import wrk
 from load.bench.compare import origins_of
-from load.bench.processes import REPOSITORY, BenchError, Cpus, free_port
+from load.bench.ports import free_port
+from load.bench.processes import REPOSITORY, BenchError, Cpus
 from load.bench.proxies import Instance, Setup, Shadowproxy
 from load.bench.proxies.shadowproxy import WORKER
 from load.bench.tables import table as markdown

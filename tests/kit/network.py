@@ -7,6 +7,12 @@ import socket
 import struct
 from typing import Final
 
+from load.bench.ports import free_port
+
+__all__ = [
+    "HOST", "PATIENCE_S", "Address", "address_of", "connected", "free_port", "half_close", "listening", "refused_address", "reset", "wake",
+]  # fmt: skip
+
 PATIENCE_S: Final = 15.0
 """Seconds that a peer may stay silent before a test fails. Long, because test machines stall; never awaited in a passing test."""
 
@@ -40,14 +46,6 @@ def address_of(bound: socket.socket) -> Address:
     """Host and port that a socket is bound to."""
     host, port = bound.getsockname()[:2]
     return str(host), int(port)
-
-
-def free_port() -> int:
-    """A port that nothing listened on a moment ago; for programs that must be told a number."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((HOST, 0))
-        return address_of(probe)[1]
 
 
 def refused_address() -> Address:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from load.bench import processes
+from load.bench.ports import free_port
 from load.bench.processes import BenchError, Cpus, share_out, spawn
 
 HERE = frozenset(os.sched_getaffinity(0))
@@ -93,14 +93,8 @@ def test_a_program_that_does_not_exist_is_told(tmp_path: Path) -> None:
 def test_a_child_that_never_listens_is_given_up(tmp_path: Path) -> None:
     """Waiting has an end, and both numbers are told."""
     with spawn("deaf", [sys.executable, "-c", "import time; time.sleep(60)"], cpus=HERE, directory=tmp_path) as child:
-        port = processes.free_port()
+        port = free_port()
         with pytest.raises(BenchError, match=f"does not listen at port {port} after 0.1 s"):
             processes.wait_until_open(port, child, seconds=0.1)
         with pytest.raises(BenchError, match=r"is not ready after 0\.1 s"):
             processes.wait_until_answers(port, child, seconds=0.1)
-
-
-def test_free_ports_can_be_bound() -> None:
-    """What is handed out is free."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", processes.free_port()))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from load.bench import big
 from load.bench.origins import PythonOrigin
-from load.bench.processes import Cpus, free_port
+from load.bench.ports import free_port
+from load.bench.processes import Cpus
 from load.bench.proxies import PROXIES, Instance, Setup
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import shadowproxy
-from load.bench.processes import REPOSITORY, children_of, command_of, free_port
+from load.bench.ports import free_port
+from load.bench.processes import REPOSITORY, children_of, command_of
 from load.bench.proxies.adapter import NotInstalled, Proxy
 
 if TYPE_CHECKING:
