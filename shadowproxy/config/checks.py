@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config.addresses import HostPort, Unfit, host_denial, is_loopback, parse_endpoint, parse_host_port, reaches
+from shadowproxy.config.arms import arms
 from shadowproxy.config.model import Credentials, UpstreamTLS
 from shadowproxy.config.reachability import check_reachability
 from shadowproxy.config.report import child, closest, item
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from shadowproxy.config.model import Config, Fleet, Mirror, Route
     from shadowproxy.config.report import Report
 
+MOST_THRESHOLDS: Final = 8
+"""SLO thresholds of one mirror: each is compared for every pair in the worker."""
+
 MOST_MIRRORS: Final = 2000
-"""Mirrors of one config: each needs a shared word in every worker, the old ones too during a reload."""
+"""Mirrors of one config: each, and its arm, needs a shared word in every worker, the old ones too during a reload."""
 
 RESERVED_HEADERS: Final = frozenset(
     {
@@ -73,6 +77,13 @@ def _check_names(config: Config, report: Report) -> None:
     for index, route in enumerate(config.routes):
         place = child(item("routes", index), "mirror")
         _check_unique(((mirror.name, item(place, number)) for number, mirror in enumerate(route.mirror)), "mirror of this route", report)
+        taken = {mirror.name for mirror in route.mirror}
+        for number, mirror in enumerate(route.mirror):
+            for arm in (f"{mirror.name}.control", f"{mirror.name}.resend"):
+                if arm in taken:
+                    report.error(
+                        child(item(place, number), "name"), f"{arm!r} is what an arm of this mirror is called, and is another mirror's name"
+                    )
     mirrors = sum(len(route.mirror) for route in config.routes)
     if mirrors > MOST_MIRRORS:
         report.error("routes", f"{mirrors} mirrors in all, limit {MOST_MIRRORS}")
@@ -181,8 +192,32 @@ def _check_mirror(config: Config, route: Route, mirror: Mirror, path: str, repor
         report.warning(child(path, "pair_timeout"), f"shorter than timeout ({mirror.timeout:g} s): slow shadow answers are never compared")
     if mirror.holdout >= 100 and mirror.percent > 0:
         report.warning(child(path, "holdout"), "everything is held out: nothing is mirrored")
+    _check_judge(config, route, mirror, path, report)
     if 0 < config.limits.tee_memory < mirror.body_budget:
         report.warning(child(path, "body_budget"), f"more than limits.tee_memory ({config.limits.tee_memory} bytes): it is never reached")
+
+
+def _check_judge(config: Config, route: Route, mirror: Mirror, path: str, report: Report) -> None:
+    if mirror.control is not None:
+        place = child(child(path, "control"), "to")
+        _check_reference(mirror.control.to, config.fleets, "fleet", place, report)
+        if mirror.control.to and mirror.control.to == mirror.to:
+            report.error(place, f"{mirror.to} is the shadow itself: a control arm runs the live build")
+        elif mirror.control.to and mirror.control.to == route.live:
+            report.warning(place, "live serves the copies as well: a control arm is better a fleet of its own")
+    judge, place = mirror.judge, child(path, "judge")
+    if len(judge.slo) > MOST_THRESHOLDS:
+        report.error(child(place, "slo"), f"{len(judge.slo)} thresholds, limit {MOST_THRESHOLDS}")
+    if len(set(judge.slo)) < len(judge.slo):
+        report.error(child(place, "slo"), "a threshold stands here twice")
+    for index, threshold in enumerate(judge.slo):
+        if threshold >= mirror.timeout > 0:
+            report.warning(item(child(place, "slo"), index), f"no copy may take longer than the mirror's timeout ({mirror.timeout:g} s)")
+    for name, margins in (("errors", judge.errors), ("latency", judge.latency)):
+        if margins.safe <= 0:
+            report.error(child(child(place, name), "safe"), "must be over 0: no number of pairs shows a difference of nothing")
+        elif margins.regression > margins.safe:
+            report.error(child(child(place, name), "regression"), f"more than safe ({margins.safe:g}): a shadow between them would be both")
 
 
 def _warn_of_credentials(shadow: Fleet | None, path: str, report: Report) -> None:
@@ -213,7 +248,7 @@ def _check_reference(name: str, known: Iterable[str], kind: str, path: str, repo
 
 
 def _check_use(config: Config, report: Report) -> None:
-    used = {route.live for route in config.routes} | {mirror.to for route in config.routes for mirror in route.mirror}
+    used = {route.live for route in config.routes} | {mirror.to for route in config.routes for mirror in arms(route)}
     for name in config.fleets:
         if name not in used:
             report.warning(child("fleets", name), "no route uses this fleet")

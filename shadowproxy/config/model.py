@@ -27,6 +27,8 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 _NAME = "a name of up to 64 of A-Z a-z 0-9 _ . -"
 _PATH = "a path: / and visible ASCII characters"
+_FIELD = r"[\x21-\x7e]{1,128}"
+_FIELD_FORM = "a name of up to 128 visible ASCII characters"
 
 
 def doc(text: str, **extra: Any) -> dict[str, Any]:
@@ -58,6 +60,13 @@ class Credentials(StrEnum):
 
     REMOVE = "remove"
     KEEP = "keep"
+
+
+class BodyFindings(StrEnum):
+    """What fields that differ mean for the verdict."""
+
+    REPORT = "report"
+    FAIL = "fail"
 
 
 class TestReads(StrEnum):
@@ -209,6 +218,14 @@ class Fleet:
     eject: Ejection = field(default_factory=Ejection, metadata=doc("Passive health."))
     health: HealthCheck | None = field(default=None, metadata=doc("Active health checks; off unless given."))
     tls: UpstreamTLS = field(default_factory=UpstreamTLS, metadata=doc("TLS towards https endpoints."))
+    revision: str = field(
+        default="",
+        metadata=doc(
+            "Where answers name the build that gave them, as header:NAME. A new value restarts the evidence.",
+            pattern=r"(header:[A-Za-z0-9!#$%&'*+.^_`|~-]+)?",
+            form="header:NAME",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +283,88 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControlArm:
+    """A second fleet of the live build that gets the same copies: what differs there is noise (an A/A test)."""
+
+    to: str = field(metadata=doc("The fleet that runs the live build.", nonempty=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorMargins:
+    """How much worse the shadow's error rate may be, in percentage points."""
+
+    regression: Percent = field(
+        default=Percent(0.0), metadata=doc("More than this many points worse is a regression; 0: anything that can be shown.")
+    )
+    safe: Percent = field(default=Percent(0.2), metadata=doc("SAFE says that errors are worse by less than this many points."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyMargins:
+    """How much slower the shadow's median answer may be, in percent of live's on the same request."""
+
+    regression: Percent = field(default=Percent(1.0), metadata=doc("More than this many percent slower is a regression."))
+    safe: Percent = field(default=Percent(2.0), metadata=doc("SAFE says that the median is slower by less than this many percent."))
+    resolution: Seconds = field(
+        default=Seconds(0.00005),
+        metadata=doc(
+            "What the proxy itself may add to the second leg: not held against the shadow. With a control arm it is not needed, nor used.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """When a mirror's shadow counts as worse, and when as safe. Probabilities hold however often one looks."""
+
+    alpha: float = field(default=0.05, metadata=doc("Chance of a false REGRESSION over the whole run.", minimum=0.000001, maximum=0.5))
+    beta: float = field(default=0.05, metadata=doc("Chance of a false SAFE over the whole run.", minimum=0.000001, maximum=0.5))
+    errors: ErrorMargins = field(default_factory=ErrorMargins, metadata=doc("Margins of the error rate."))
+    latency: LatencyMargins = field(default_factory=LatencyMargins, metadata=doc("Margins of the latency."))
+    slo: tuple[Seconds, ...] = field(
+        default=(),
+        metadata=doc("Durations whose crossing is tested by itself, up to eight: how questions about a p99 are asked.", minimum=0.000001),
+    )
+    bodies: BodyFindings = field(
+        default=BodyFindings.REPORT,
+        metadata=doc("Whether fields that differ make a REGRESSION (fail) or stand beside the verdict (report)."),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """Which pairs are kept whole, redacted, to compare their bodies and to show as examples."""
+
+    per_second: float = field(
+        default=20.0, metadata=doc("Pairs per worker and second; chosen on arrival. 0 captures none.", minimum=0.0, maximum=1000.0)
+    )
+    body: Size = field(
+        default=Size(65536), metadata=doc("Bytes of each body that are kept; what is longer is cut.", minimum=0, maximum=16777216)
+    )
+    memory: Size = field(
+        default=Size(16777216), metadata=doc("Bytes that the captures of one worker may hold; beyond it none is begun.", minimum=0)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redaction:
+    """What is replaced by pseudonyms before anything captured is kept or shown. Well-known secrets always are."""
+
+    headers: tuple[str, ...] = field(default=(), metadata=doc("Further header fields.", format="header-name"))
+    fields: tuple[str, ...] = field(
+        default=(),
+        metadata=doc(
+            "Further names of query parameters, cookies, form and JSON fields; any letter case, `-` and `_` alike.",
+            pattern=_FIELD,
+            form=_FIELD_FORM,
+        ),
+    )
+    keep: tuple[str, ...] = field(
+        default=(), metadata=doc("Names of the built-in list that are no secret here.", pattern=_FIELD, form=_FIELD_FORM)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
     """A copy of a route's requests to a shadow fleet, whose answers are discarded."""
 
@@ -319,6 +418,16 @@ class Mirror:
         ),
     )
     breaker: Breaker = field(default_factory=Breaker, metadata=doc("When the mirror pauses."))
+    control: ControlArm | None = field(default=None, metadata=doc("A/A arm: a fleet of the live build that gets the same copies."))
+    resend: Percent = field(
+        default=Percent(0.1),
+        metadata=doc(
+            "Share of the copied GET and HEAD requests that live itself gets once more, marked, to learn what differs by nature. "
+            "Not used beside a control arm. 0 sends none.",
+        ),
+    )
+    judge: Judge = field(default_factory=Judge, metadata=doc("When the shadow counts as worse, and when as safe."))
+    capture: Capture = field(default_factory=Capture, metadata=doc("Which pairs are kept whole."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,3 +481,4 @@ class Config:
     limits: Limits = field(default_factory=Limits, metadata=doc("Limits on clients."))
     forwarded: Forwarded = field(default=Forwarded.X_FORWARDED, metadata=doc("Which forwarding headers are written."))
     access_log: AccessLog = field(default_factory=AccessLog, metadata=doc("Structured access log."))
+    redaction: Redaction = field(default_factory=Redaction, metadata=doc("What is never kept or shown."))

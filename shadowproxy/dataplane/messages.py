@@ -54,8 +54,8 @@ REPORT_S: Final = 0.25
 FRAME_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of one frame: a config of a hundred thousand routes fits; a runaway does not."""
 
-WORDS: Final = 4096
-"""Shared words a worker: the kill switch and up to 4095 mirrors."""
+WORDS: Final = 16384
+"""Shared words a worker: the kill switch and up to 16383 mirrors, arms included."""
 
 KILL_WORD: Final = 0
 

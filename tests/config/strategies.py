@@ -73,8 +73,23 @@ def _routes(draw: st.DrawFn, number: int) -> dict[str, Any]:
     if mirrors:
         of_mirror = _class_of(_class_of(Config, "routes"), "mirror")
         drawn = [draw(_objects(of_mirror, leave_out=("to", "name"))) for _ in range(mirrors)]
-        route["mirror"] = [{**mirror, "to": draw(st.sampled_from(FLEETS)), "name": f"m{i}"} for i, mirror in enumerate(drawn)]
+        route["mirror"] = [draw(_referring(mirror, f"m{i}")) for i, mirror in enumerate(drawn)]
     return route
+
+
+@st.composite
+def _referring(draw: st.DrawFn, mirror: dict[str, Any], name: str) -> dict[str, Any]:
+    """Draw what a mirror refers to, and put its margins in order."""
+    to, stable = draw(st.permutations(FLEETS))[:2]
+    mirror = {**mirror, "to": to, "name": name}
+    if "control" in mirror:
+        mirror["control"] = {"to": stable}
+    for margins in [mirror.get("judge", {}).get(kind) for kind in ("errors", "latency")]:
+        if margins:
+            margins.update(regression=0.5, safe=draw(st.sampled_from([0.5, 1, "3%"])))
+    if mirror.get("judge", {}).get("slo"):
+        mirror["judge"]["slo"] = draw(st.lists(st.sampled_from([0.1, "250ms", "1s"]), unique=True))
+    return mirror
 
 
 def _class_of(cls: type[Any], name: str) -> type[Any]:

@@ -214,6 +214,46 @@ def test_credentials_over_loopback_are_not_called_unencrypted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("mirror", "problem"),
+    [
+        ("control: {to: stabel}", "at stabel | routes[0].mirror[0].control.to: no fleet is called 'stabel'; there are: live, shadow"),
+        (
+            "control: {to: shadow}",
+            "at shadow | routes[0].mirror[0].control.to: shadow is the shadow itself: a control arm runs the live build",
+        ),
+        (
+            "control: {to: live}",
+            "at live | routes[0].mirror[0].control.to: warning: live serves the copies as well: a control arm is better a fleet of its own",
+        ),
+        ("judge: {slo: [1s, 2s, 1s]}", "at [ | routes[0].mirror[0].judge.slo: a threshold stands here twice"),
+        (
+            "judge: {slo: [1s, 9s]}",
+            "at 9s | routes[0].mirror[0].judge.slo[1]: warning: no copy may take longer than the mirror's timeout (5 s)",
+        ),
+        ("judge: {slo: [1, 2, 3, 4, 0.1, 0.2, 0.3, 0.4, 0.5]}", "at [ | routes[0].mirror[0].judge.slo: 9 thresholds, limit 8"),
+        (
+            "judge: {errors: {safe: 0}}",
+            "at 0 | routes[0].mirror[0].judge.errors.safe: must be over 0: no number of pairs shows a difference of nothing",
+        ),
+        (
+            "judge: {latency: {regression: 3}}",
+            "at 3 | routes[0].mirror[0].judge.latency.regression: more than safe (2): a shadow between them would be both",
+        ),
+    ],
+)
+def test_judging(mirror: str, problem: str) -> None:
+    """Margins that contradict each other, arms that calibrate nothing, thresholds that are never crossed."""
+    assert with_mirror(f"to: shadow, percent: 1, {mirror}") == [problem]
+
+
+def test_an_arm_s_name_is_taken() -> None:
+    """A mirror cannot be called what another mirror's arm is called."""
+    assert with_mirror("to: shadow, percent: 1, name: a}, {to: shadow, percent: 1, name: a.resend") == [
+        "at a | routes[0].mirror[0].name: 'a.resend' is what an arm of this mirror is called, and is another mirror's name"
+    ]
+
+
+@pytest.mark.parametrize(
     ("fleet", "problems"),
     [
         ('endpoints: ["https://a"], tls: {cert: c}', ["at c | fleets.live.tls.cert: cert needs key: a client certificate is two files"]),
