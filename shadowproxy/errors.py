@@ -11,7 +11,8 @@
     │   ├── StaleConfig        the config has changed since the caller read it
     │   ├── AdminUnreachable   no admin API answers at the address that was given or found
     │   └── AdminRefused       the admin API answered, and said no; carries its status and problem
-    └── StateError             the state store cannot be read or written
+    ├── StateError             the state store cannot be read or written
+    └── Unreadable             captured content in which secrets cannot be looked for; it is not kept
 
 A failure of a mirrored leg is never an exception: it is an outcome (`dataplane.outcome`).
 """
@@ -108,3 +109,7 @@ class AdminRefused(ControlError):
 
 class StateError(ShadowproxyError):
     """The state store cannot be read or written."""
+
+
+class Unreadable(ShadowproxyError):
+    """Captured content in which secrets cannot be looked for. Never leaves `shadowproxy.redaction`: the content is not kept."""

@@ -1,0 +1,97 @@
+"""Secrets in header fields: whole values by their names, and what is secret in the others."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from shadowproxy.redaction.edits import Edits
+from shadowproxy.redaction.forms import scrub_form
+from shadowproxy.redaction.rules import plain_name
+from shadowproxy.redaction.text import scrub_text
+
+if TYPE_CHECKING:
+    from shadowproxy.redaction.findings import Findings
+
+_CREDENTIALS: Final = frozenset(
+    map(plain_name, ("Authorization", "Proxy-Authorization", "X-Forwarded-Authorization", "X-Original-Authorization", "X-Authorization"))
+)
+_COOKIES: Final = frozenset(map(plain_name, ("Cookie", "Cookie2")))
+_SET_COOKIES: Final = frozenset(map(plain_name, ("Set-Cookie", "Set-Cookie2")))
+_ADDRESSES: Final = frozenset(
+    map(
+        plain_name,
+        (
+            "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Original-Forwarded-For", "True-Client-IP", "CF-Connecting-IP",
+            "CF-Connecting-IPv6", "Fastly-Client-IP", "X-Appengine-User-IP", "X-Azure-ClientIP", "X-Azure-SocketIP", "X-Envoy-External-Address",
+        ),
+    )
+)  # fmt: skip
+_FRAMING: Final = {
+    "content-length": re.compile(r"[0-9]{1,18}"),
+    "transfer-encoding": re.compile(r"[A-Za-z, ]{1,64}"),
+    "content-encoding": re.compile(r"[A-Za-z0-9, -]{1,64}"),
+}
+"""What says how a body is read stays as it is, when it says nothing else."""
+
+_FORWARDED: Final = re.compile(r"\b(?:for|by)\s*=\s*\"?(\[[0-9A-Fa-f:.]+\]|[^\s;,\":]+)", re.IGNORECASE)
+_LIST: Final = re.compile(r"[^\s,]+")
+
+
+def scrub_field(name: str, value: str, findings: Findings) -> Edits:
+    """The edits of one header field's value.
+
+    Args:
+        name: of the field, in any case.
+        value: Latin-1 text.
+        findings: where the secrets go.
+    """
+    edits = Edits(value)
+    allowed = _FRAMING.get(name.lower())
+    if allowed is not None and allowed.fullmatch(value):
+        return edits
+    if findings.rules.is_secret_header(name):
+        _secret(plain_name(name), edits, findings)
+    else:
+        scrub_text(edits, findings)
+    return edits
+
+
+def is_framing(name: str, value: str) -> bool:
+    """Whether the field says how the body is read and nothing else."""
+    allowed = _FRAMING.get(name.lower())
+    return allowed is not None and allowed.fullmatch(value) is not None
+
+
+def scrub_target(target: str, findings: Findings) -> Edits:
+    """The edits of a request target: path, query, and for proxies scheme and authority (RFC 9112 section 3.2)."""
+    path, mark, query = target.partition("?")
+    edits = Edits(target)
+    if mark:
+        inner = Edits(query)
+        scrub_form(inner, findings)
+        for start, end, text in inner.spans:
+            edits.add(start + len(path) + 1, end + len(path) + 1, text)
+    scrub_text(edits, findings, is_query=True)
+    return edits
+
+
+def _secret(name: str, edits: Edits, findings: Findings) -> None:
+    value = edits.text
+    if name in _CREDENTIALS:
+        stands = findings.credentials(value)
+    elif name in _COOKIES:
+        stands = findings.cookies(value)
+    elif name in _SET_COOKIES:
+        stands = findings.set_cookie(value)
+    elif name in _ADDRESSES:
+        pattern = _FORWARDED if name == "forwarded" else _LIST
+        for found in pattern.finditer(value):
+            group = pattern.groups
+            edits.add(*found.span(group), findings.client(found[group]))
+        scrub_text(edits, findings)
+        return
+    else:
+        stands = findings.stand_in(value.strip()) if value.strip() else value
+    if stands != value:
+        edits.add(0, len(value), stands)

@@ -1,0 +1,147 @@
+"""Secrets in JSON, whole or cut off, replaced in place: nothing but the secrets changes.
+
+The text is read token by token, without recursion, so that its depth costs nothing and a text that ends
+in the middle is read up to there. What is secret by its name is replaced with everything below
+it: strings by strings, numbers by numbers of the same form; `true`, `false` and `null` stay.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from shadowproxy.errors import Unreadable
+from shadowproxy.redaction.text import scrub_span
+
+if TYPE_CHECKING:
+    from shadowproxy.redaction.edits import Edits
+    from shadowproxy.redaction.findings import Findings
+
+DEPTH_LIMIT: Final = 1000
+"""Nested containers: as deep as parsers in use go."""
+
+_TOKEN: Final = re.compile(
+    r'[ \t\r\n]*(?:(")((?:[^"\\\x00-\x1f]|\\.|\\\Z)*+)("?)|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)|([{}\[\],:])|(true|false|null))[ \t\r\n]*'
+)
+_BLANK: Final = re.compile(r"[ \t\r\n]*")
+_SUSPECT: Final = re.compile(r"[=:\\%<&]")
+"""What a string must contain to hold a name with a value inside of it."""
+
+
+def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> None:
+    """Replace what is secret by its name, in one JSON value or several (JSON lines).
+
+    Args:
+        edits: of the text.
+        findings: where the secrets go.
+        is_cut: the text may end anywhere.
+
+    Raises:
+        Unreadable: it is not JSON. Replacements made so far stay.
+    """
+    text = edits.text
+    end = len(text)
+    at = _BLANK.match(text).end()  # type: ignore[union-attr]  # it matches the empty text
+    # One frame a container: whether it is an object, whether it is below a secret name.
+    frames: list[tuple[bool, bool]] = []
+    is_secret = False  # of the value that comes next
+    expects_name = False
+    previous = name = ""
+    while at < end:
+        token = _TOKEN.match(text, at)
+        if token is None:
+            if is_cut and _is_rest(text[at:]):
+                return
+            raise Unreadable(f"not JSON at byte {at}")
+        at = token.end()
+        mark = token[5]
+        if mark is None and previous == "value" and frames:
+            raise Unreadable(f"not JSON at byte {token.start()}")
+        if token[1]:
+            if not token[3] and not (is_cut and at == end):
+                raise Unreadable("a JSON string without an end")
+            if expects_name:
+                expects_name = False
+                name = _text_of(token[2])
+                is_secret = frames[-1][1] or findings.rules.is_secret_field(name)
+                if text[at : at + 1] != ":" and not (is_cut and at == end):
+                    raise Unreadable(f"a JSON name without a value at byte {at}")
+                previous = "name"
+                continue
+            _string(edits, findings, token, is_secret, name)
+            previous = "value"
+        elif token[4] is not None:
+            if expects_name:
+                raise Unreadable(f"a JSON name that is a number at byte {token.start(4)}")
+            if is_secret:
+                edits.add(token.start(4), token.end(4), findings.stand_in(token[4]))
+            previous = "value"
+        elif mark is None:
+            previous = "value"
+        elif mark in "{[":
+            if len(frames) >= DEPTH_LIMIT:
+                raise Unreadable(f"JSON deeper than {DEPTH_LIMIT}")
+            frames.append((mark == "{", is_secret))
+            expects_name = mark == "{"
+            previous = "open"
+            continue
+        elif mark in "}]":
+            if not frames or frames[-1][0] != (mark == "}"):
+                raise Unreadable(f"unbalanced JSON at byte {token.start(5)}")
+            frames.pop()
+            expects_name = False
+            previous = "value"
+        elif mark == ",":
+            if not frames or previous != "value":
+                raise Unreadable(f"not JSON at byte {token.start(5)}")
+            expects_name = frames[-1][0]
+            is_secret = frames[-1][1]
+            previous = "comma"
+            continue
+        else:  # a colon
+            if previous != "name":
+                raise Unreadable(f"not JSON at byte {token.start(5)}")
+            previous = "colon"
+            continue
+        is_secret = bool(frames) and frames[-1][1]
+    if frames and not is_cut:
+        raise Unreadable("JSON without an end")
+
+
+def _string(edits: Edits, findings: Findings, token: re.Match[str], is_secret: bool, name: str) -> None:
+    start, end = token.span(2)
+    if is_secret:
+        value = _text_of(token[2])
+        plain = name.lower().replace("_", "-")
+        if plain in {"authorization", "proxy-authorization", "x-forwarded-authorization"}:
+            stands = findings.credentials(value)
+        elif plain == "cookie":
+            stands = findings.cookies(value)
+        elif plain == "set-cookie":
+            stands = findings.set_cookie(value)
+        else:
+            stands = findings.stand_in(value)
+        edits.add(start, end, json.dumps(stands)[1:-1])
+    elif end - start > 6 and _SUSPECT.search(token[2]):
+        scrub_span(edits, findings, start, end)
+
+
+def _text_of(escaped: str) -> str:
+    """What a JSON string says, in UTF-8 read as Latin-1."""
+    if "\\" not in escaped:
+        return escaped
+    whole = escaped
+    for _ in range(7):  # a cut string may end inside an escape
+        try:
+            said: str = json.loads(f'"{whole.encode("latin-1").decode("utf-8", "replace")}"', strict=False)
+        except ValueError:
+            whole = whole[:-1]
+        else:
+            return said.encode("utf-8", "surrogatepass").decode("latin-1")
+    return escaped
+
+
+def _is_rest(text: str) -> bool:
+    """Whether `text` can be the beginning of a number or a word that was cut off."""
+    return len(text) <= 32 and re.fullmatch(r"-?[0-9]*\.?[0-9]*(?:[eE][+-]?)?|t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?", text) is not None

@@ -1,0 +1,138 @@
+"""Secrets in text of any kind: named values, markup, queries inside of it, and secret shapes.
+
+Nothing here needs the text to be well formed. Every reading of a text is looked at, the
+deepest first (see `edits.readings`): what is percent-encoded in a URL that is escaped in a
+JSON string is found as if it stood there plainly.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from shadowproxy.redaction.edits import readings
+from shadowproxy.redaction.findings import percent_encoded
+from shadowproxy.redaction.shapes import PRIVATE_KEYS, found, shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from shadowproxy.redaction.edits import Edits
+    from shadowproxy.redaction.findings import Findings
+    from shadowproxy.redaction.shapes import Shape
+
+Place = tuple[int, int]
+
+_QUERY: Final = re.compile(r"[?#]([^\s\"'<>?#\\]*=[^\s\"'<>?#\\]*)")
+_PAIR: Final = re.compile(r"(?:amp;)?([^&;=]*)=([^&;]*)")
+
+_NAMED: Final = re.compile(
+    r"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]{2,128}+)[\"'\]]{0,3}\s{0,8}(?::|=>|=)\s{0,8}"
+    r"(?:\"((?:[^\"\\]|\\.)*+)|'((?:[^'\\]|\\.)*+)|([^\s\"'<>&;,{}\[\]()]++))",
+    re.DOTALL,
+)
+_LINE: Final = re.compile(r"[^\r\n\"]*")
+_TAG: Final = re.compile(r"<[A-Za-z][^<>]{1,4096}>")
+_ATTRIBUTE: Final = re.compile(r"([A-Za-z_:][A-Za-z0-9_:.\-]{0,127}+)\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]++))")
+_ELEMENT: Final = re.compile(r"<(?:[\w\-]{1,64}:)?([A-Za-z_][\w.\-]{0,127}+)(?:\s[^<>]{0,4096})?(?<!/)>(?:<!\[CDATA\[)?([^<]+)", re.ASCII)
+
+
+def scrub_text(edits: Edits, findings: Findings, *, is_query: bool = False, is_json: bool = False) -> None:
+    """Replace what is secret in the gaps of `edits`.
+
+    Args:
+        edits: of the text; what has been replaced already stays.
+        findings: where the secrets go.
+        is_query: the text is percent-encoded, and what is put in is too.
+        is_json: the text is JSON, whose names have been looked at: only shapes are left, and what is put in must fit a string.
+    """
+    rules = findings.rules
+    wanted = shapes(rules)
+    if not rules.is_kept(PRIVATE_KEYS.name):
+        _everywhere(edits, findings, lambda text: found(PRIVATE_KEYS, text), is_query)
+    if not is_json:
+        _everywhere(edits, findings, lambda text: _named(text, findings), is_query)
+    for start, end in edits.gaps():
+        _shapes_in(edits, findings, (edits.text[start:end], start), wanted, is_query=is_query)
+
+
+def scrub_span(edits: Edits, findings: Findings, start: int, end: int) -> None:
+    """The same for one string of a JSON text, between its quotes: `scrub_text` with `is_json` follows for the whole."""
+    for text, back in readings(edits.text[start:end], start):
+        for place in _named(text, findings):
+            _replace(edits, findings, text, place, back, is_query=False)
+
+
+def _everywhere(edits: Edits, findings: Findings, search: Callable[[str], Iterator[Place]], is_query: bool) -> None:
+    for start, end in edits.gaps():
+        for text, back in readings(edits.text[start:end], start):
+            for place in search(text):
+                _replace(edits, findings, text, place, back, is_query=is_query)
+
+
+def _shapes_in(edits: Edits, findings: Findings, gap: tuple[str, int], wanted: tuple[Shape, ...], *, is_query: bool) -> None:
+    for text, back in readings(*gap):
+        for shape in wanted:
+            for place in found(shape, text):
+                _replace(edits, findings, text, place, back, is_query=is_query)
+
+
+def _replace(edits: Edits, findings: Findings, text: str, place: Place, back: Callable[[int, int], Place], *, is_query: bool) -> None:
+    start, end = back(*place)
+    secret = text[place[0] : place[1]]
+    stands = findings.stand_in(secret)
+    if stands == secret:
+        return
+    if is_query or "%" in edits.text[start:end]:
+        stands = percent_encoded(stands)
+    # A line end inside a JSON string is written as an escape; elsewhere escapes of line ends do not matter.
+    elif "\\" in edits.text[start:end]:
+        stands = stands.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t")
+    edits.add(start, end, stands)
+
+
+def _named(text: str, findings: Findings) -> Iterator[Place]:
+    """The places of values that a secret name stands before."""
+    lower = text.lower()
+    if not any(hint in lower for hint in findings.rules.hints):
+        return
+    if "?" in text or "#" in text:
+        yield from _in_queries(text, findings)
+    if "<" in text:
+        yield from _in_markup(text, findings)
+    rules = findings.rules
+    for match in _NAMED.finditer(text):
+        name = match[1]
+        if not (rules.is_secret_header(name) or rules.is_secret_field(name.rpartition(".")[2])):
+            continue
+        group = match.lastindex or 4
+        start, end = match.span(group)
+        if group == 4 and rules.is_secret_header(name) and text[match.end(1) : start].strip(" ") == ":":
+            end = _LINE.match(text, start).end()  # type: ignore[union-attr]  # it matches the empty text
+        yield start, end
+
+
+def _in_queries(text: str, findings: Findings) -> Iterator[Place]:
+    for query in _QUERY.finditer(text):
+        for pair in _PAIR.finditer(text, *query.span(1)):
+            if pair[2] and findings.rules.is_secret_field(pair[1], is_query=True):
+                yield pair.span(2)
+
+
+def _in_markup(text: str, findings: Findings) -> Iterator[Place]:
+    """Values of form controls and meta elements with a secret name, of attributes with one, and the content of elements with one."""
+    rules = findings.rules
+    for tag in _TAG.finditer(text):
+        attributes = list(_ATTRIBUTE.finditer(text, *tag.span()))
+        is_secret = any(
+            one[1].lower() in {"name", "id", "property", "itemprop", "key", "type", "autocomplete"}
+            and rules.is_secret_field(one[one.lastindex or 4], is_query=True)
+            for one in attributes
+        )
+        for one in attributes:
+            name = one[1].lower()
+            if (is_secret and name in {"value", "content"}) or rules.is_secret_field(name):
+                yield one.span(one.lastindex or 4)
+    for element in _ELEMENT.finditer(text):
+        if element[2].strip() and rules.is_secret_field(element[1]):
+            yield element.span(2)
