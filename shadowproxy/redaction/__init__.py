@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from shadowproxy.redaction.keyfile import load_key
 from shadowproxy.redaction.rules import Rules
-from shadowproxy.redaction.scrubber import Scrubber
+from shadowproxy.redaction.scrubber import Scrubbed, Scrubber
 
-__all__ = ["Rules", "Scrubber", "load_key"]
+__all__ = ["Rules", "Scrubbed", "Scrubber", "load_key"]

@@ -8,6 +8,7 @@ the secret (`token_type`, `password_required`).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -136,6 +137,12 @@ class Rules:
         object.__setattr__(self, "_kept", kept | _plain(PLAIN))
         object.__setattr__(self, "_added", added - kept)
         object.__setattr__(self, "hints", _hints([*HEADERS, *FIELDS, *QUERY_FIELDS, *WORDS, *self.headers, *self.fields]))
+
+    @property
+    def digest(self) -> str:
+        """Stands for these rules beside what they were applied to: what was scrubbed under others may hold what is secret now."""
+        said = repr((sorted(self._headers), sorted(self._fields), sorted(self._query), sorted(self._kept), sorted(WORDS)))
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def is_secret_header(self, name: str) -> bool:
         """Whether the value of this header field is to be replaced."""

@@ -14,8 +14,9 @@ Never raises: what goes wrong costs the part where it happens.
 from __future__ import annotations
 
 import base64
+import copy
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NewType
 
 from shadowproxy.errors import Unreadable
 from shadowproxy.redaction.bodies import scrub_body
@@ -47,6 +48,9 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 
 Plain = dict[str, Any]
 
+Scrubbed = NewType("Scrubbed", dict[str, Any])
+"""A capture that went through a Scrubber: what is kept or shown takes no other."""
+
 
 class Scrubber:
     """Takes secrets out of captures. Safe to use from several threads; holds no state but its key.
@@ -62,12 +66,18 @@ class Scrubber:
         self._pseudonyms = Pseudonyms(key)
         self._body_limit = body_limit
 
-    def scrub(self, capture: Plain) -> Plain:
+    def scrub(self, capture: Plain) -> Scrubbed:
         """`capture` without secrets; the argument is not changed. Never raises."""
         try:
-            return _Capture(Findings(self.rules, self._pseudonyms), self._body_limit).scrubbed(capture)
+            return Scrubbed(_Capture(Findings(self.rules, self._pseudonyms), self._body_limit).scrubbed(capture))
         except Exception:  # noqa: BLE001 whatever is wrong with it, nothing unredacted may pass, and the rest of the work goes on
-            return _Capture(Findings(self.rules, self._pseudonyms), 0).skeleton(capture)
+            return Scrubbed(_Capture(Findings(self.rules, self._pseudonyms), 0).skeleton(capture))
+
+    def under(self, rules: Rules) -> Scrubber:
+        """The scrubber with other rules and the same key."""
+        changed = copy.copy(self)
+        changed.rules = rules
+        return changed
 
     def header(self, name: str, value: str) -> str:
         """One header value without secrets; for places that have no whole capture."""

@@ -73,7 +73,7 @@ async def test_an_end_removes_what_is_temporary(tmp_path: Path) -> None:
     pids = [worker.pid for worker in supervisor.crew.workers]
     supervisor.stop()
     await supervisor.end()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.audit.jsonl", "state.db", "state.token"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.audit.jsonl", "state.db", "state.redaction.key", "state.token"]
     assert not any(is_alive(pid) for pid in pids)
 
 
