@@ -109,7 +109,7 @@ class Bet:
         self.plus = self.zero = self.minus = 0
 
     def __repr__(self) -> str:
-        return f"Bet({self.direction.value} than {self.delta}, +{self.plus} 0{self.zero} -{self.minus}, log_e={self.log_e:.4g})"
+        return f"Bet({self.direction.value} than {self.delta}, +{self.plus} 0:{self.zero} -{self.minus}, log_e={self.log_e:.4g})"
 
     def update(self, plus: int, zero: int, minus: int) -> None:
         """Add the pairs of one tick."""
@@ -151,7 +151,7 @@ class RiskDifference:
 
     def __repr__(self) -> str:
         shown = "".join(f", worse than {d}: {self.log_worse(d):.4g}, not worse: {self.log_not_worse(d):.4g}" for d in self.margins)
-        return f"RiskDifference(+{self.plus} 0{self.zero} -{self.minus}{shown})"
+        return f"RiskDifference(+{self.plus} 0:{self.zero} -{self.minus}{shown})"
 
     def update(self, plus: int, zero: int, minus: int) -> None:
         """Add pairs: those of a tick, or of another worker."""

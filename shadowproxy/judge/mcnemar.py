@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from shadowproxy.judge.special import LN_2, log_beta_density, log_betainc_complement
 
@@ -28,7 +28,8 @@ SPREAD: Final = 0.5
 _ROUNDS: Final = 60
 
 
-class Transition(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Transition:
     """How often live ended in one class and the shadow in another, against the reverse."""
 
     live: str

@@ -150,7 +150,8 @@ def log_beta_density(a: float, b: float, x: float) -> float:
         return (a - 1.0) * log(x) + (b - 1.0) * log1p(-x) - log_beta(a, b)
     total = a + b
     shift = x * total - a
-    entropy = a * log1p(shift / a) + b * log1p(-shift / b)
+    near = abs(shift) < 0.5 * min(a, b)
+    entropy = a * log1p(shift / a) + b * log1p(-shift / b) if near else a * (log(x) + log(total / a)) + b * (log1p(-x) + log(total / b))
     rest = _stirling_rest(a) + _stirling_rest(b) - _stirling_rest(total)
     return entropy + 0.5 * (log(a) + log(b) - log(total)) - _HALF_LN_2PI - rest - log(x) - log1p(-x)
 
@@ -227,10 +228,10 @@ def _log_tail_by_quadrature(a: float, b: float, x: float) -> float:
 
 def _reach(fall: Callable[[float], float], x: float, up: float, down: float) -> float:
     """How far left of `x` the density has fallen by exp(-_NATS), or to 0 where it never does."""
-    slope = up / x - down / (1.0 - x)
-    curvature = up / x**2 + down / (1.0 - x) ** 2
-    # The fall is at least slope * u; as a parabola it would be solved by this; double it until it is enough.
-    reach = 2.0 * _NATS / (slope + sqrt(slope * slope + 2.0 * curvature * _NATS))
+    # Slope and curvature of the fall per share of x. Were it a parabola, this would solve it: stretch it until it is enough.
+    odds = x / (1.0 - x)
+    slope, curvature = up - down * odds, up + down * odds * odds
+    reach = x * 2.0 * _NATS / (slope + sqrt(slope * slope + 2.0 * curvature * _NATS))
     while reach < x and fall(reach) > -_NATS:
         reach *= 1.25
     return min(reach, x)

@@ -16,10 +16,10 @@ counted from histograms of d, and what falls in the bucket that the margin cuts 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log, sqrt
+from math import inf, log
 from typing import TYPE_CHECKING, Final
 
-from shadowproxy.judge.special import LN_2, log_ndtr
+from shadowproxy.judge.boundaries import NormalMixture, best_rho
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,48 +70,33 @@ def rho_for(v_opt: float, alpha: float, two_sided: bool = False) -> float:
     Raises:
         ValueError: `v_opt` is not positive, or `alpha` is not between 0 and 1 (0.5 for one side).
     """
-    if v_opt <= 0.0 or not 0.0 < alpha < (1.0 if two_sided else 0.5):
-        raise ValueError(f"a mixture needs a positive sum of squares and a small alpha, not {v_opt} and {alpha}")
-    spread = 2.0 * log(1.0 / alpha if two_sided else 0.5 / alpha)
-    return v_opt / (spread + log(1.0 + spread))
+    return best_rho(v_opt, alpha, is_one_sided=not two_sided)
 
 
 RHO: Final = rho_for(VARIANCE_SUM, 0.05)
 """The default parameter of the one-sided tests."""
 
 
-def log_mixture(total: float, squares: float, rho: float) -> float:
-    """The one-sided normal mixture: log evidence from a sum and its sum of squares that the sum's drift is positive."""
-    spread = squares + rho
-    return LN_2 + log_mixture_two_sided(total, squares, rho) + log_ndtr(total / sqrt(spread))
-
-
-def log_mixture_two_sided(total: float, squares: float, rho: float) -> float:
-    """The two-sided normal mixture.
-
-    Raises:
-        ValueError: `rho` is not positive.
-    """
-    if rho <= 0.0:
-        raise ValueError(f"the parameter of a mixture must be positive, not {rho}")
-    spread = squares + rho
-    return 0.5 * log(rho / spread) + total * total / (2.0 * spread)
-
-
 def log_e_above(sums: LogRatio, m: float, rho: float = RHO) -> float:
-    """Log evidence that the shadow is slower than live by more than exp(m); valid against any centre at most `m`."""
-    return log_mixture(*sums.about(m), rho)
+    """Log evidence that the shadow is slower than live by more than exp(m); valid against any centre at most `m`.
+
+    Args:
+        sums: of the pairs.
+        m: the margin, as a log ratio.
+        rho: the mixture's parameter, positive; see `rho_for`. It must not depend on the pairs.
+    """
+    return NormalMixture(rho, is_one_sided=True).log_e(*sums.about(m))
 
 
 def log_e_below(sums: LogRatio, m: float, rho: float = RHO) -> float:
     """Log evidence that the shadow is not slower than live by exp(m); valid against any centre at least `m`."""
     total, squares = sums.about(m)
-    return log_mixture(-total, squares, rho)
+    return NormalMixture(rho, is_one_sided=True).log_e(-total, squares)
 
 
 def log_e_two_sided(sums: LogRatio, m: float = 0.0, rho: float = RHO) -> float:
     """Log evidence that the centre is not `m`."""
-    return log_mixture_two_sided(*sums.about(m), rho)
+    return NormalMixture(rho).log_e(*sums.about(m))
 
 
 def interval(sums: LogRatio, alpha: float, rho: float | None = None) -> tuple[float, float]:
@@ -126,7 +111,7 @@ def interval(sums: LogRatio, alpha: float, rho: float | None = None) -> tuple[fl
         Both ends as log ratios, with the mean between them; -inf and inf while there are too few pairs to say.
 
     Raises:
-        ValueError: `alpha` is not between 0 and 1, or `rho` is not positive.
+        ValueError: `alpha` is not between 0 and 1.
     """
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha must be between 0 and 1, not {alpha}")
