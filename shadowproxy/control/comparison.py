@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from shadowproxy import logbuckets
 from shadowproxy.judge import sketch
+from shadowproxy.judge.pairs import is_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,11 +35,6 @@ def classes(matrix: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
 def outcome_class(outcome: str) -> str:
     """`"2xx"` for a status, and a failure's own name."""
     return f"{outcome[0]}xx" if outcome.isdigit() else outcome
-
-
-def is_error(outcome: str) -> bool:
-    """Whether an outcome is the server's failure: a 5xx, or no whole answer. The client leaving is not."""
-    return outcome.startswith("5") if outcome.isdigit() else outcome != "client_gone"
 
 
 def latency(counted: Mapping[int, int]) -> dict[str, Any]:
@@ -66,9 +63,30 @@ def errors(matrix: Mapping[tuple[str, str], int], side: int) -> dict[str, Any]:
     return {"count": failed, "rate": failed / pairs if pairs else None}
 
 
-def comparison(counts: Counts, config: Config, route: str | None = None) -> list[dict[str, Any]]:
-    """One entry a mirror, in the order of the config; only those of `route` when given."""
-    return [_compared(counts, of, mirror) for of, mirror in mirrors_of(config) if route is None or of.name == route]
+def comparison(counts: Counts, config: Config, route: str | None = None, *, has_buckets: bool = False) -> list[dict[str, Any]]:
+    """One entry a mirror, in the order of the config; only those of `route` when given.
+
+    With `has_buckets` each also has its `distribution`.
+    """
+    entries = []
+    for of, mirror in mirrors_of(config):
+        if route is None or of.name == route:
+            entry = _compared(counts, of, mirror)
+            if has_buckets:
+                entry["distribution"] = distribution(counts.mirrors[f"{of.name}/{mirror.name}"])
+            entries.append(entry)
+    return entries
+
+
+def distribution(totals: MirrorTotals) -> dict[str, list[tuple[float, int]]]:
+    """Time to the last byte of each side, bucket by bucket: the bucket's upper edge in seconds, and how many ended in it.
+
+    The lower edge is the upper one divided by `logbuckets.GAMMA`; empty buckets are left out.
+    """
+    return {
+        side: [(logbuckets.upper_edge(bucket) / NS, count) for bucket, count in sorted(totals.latency[f"{side}_last"].items()) if count]
+        for side in ("live", "shadow")
+    }
 
 
 def mirrors_of(config: Config) -> Iterable[tuple[Route, Mirror]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shadowproxy.config.model import Config
-    from shadowproxy.control.counts import Counts
+    from shadowproxy.control.counts import Account, Counts
     from shadowproxy.control.listeners import Listeners
     from shadowproxy.dataplane.messages import Message
 
@@ -82,10 +82,18 @@ class Crew:
         listeners: the sockets to lend out.
         counts: where tallies go.
         on_access: called with the access records of each tally.
+        on_tally: called with each tally and its worker's account, once it is added to the counts.
     """
 
     def __init__(
-        self, command: Sequence[str], listeners: Listeners, counts: Counts, instance: str, on_access: Callable[[list[dict[str, Any]]], None]
+        self,
+        command: Sequence[str],
+        listeners: Listeners,
+        counts: Counts,
+        instance: str,
+        *,
+        on_access: Callable[[list[dict[str, Any]]], None],
+        on_tally: Callable[[Account, Message], None],
     ) -> None:
         self.is_killed = False
         self.restarts = 0
@@ -96,6 +104,7 @@ class Crew:
         self._counts = counts
         self._instance = instance
         self._on_access = on_access
+        self._on_tally = on_tally
         self._slots = Slots()
         self._orders: Orders | None = None
         self._places: list[Place] = []
@@ -290,6 +299,7 @@ class Crew:
         match message["type"]:
             case "tally":
                 self._counts.add(worker.account, message)
+                self._on_tally(worker.account, message)
                 if message.get("access"):
                     self._on_access(message["access"])
             case "applied":

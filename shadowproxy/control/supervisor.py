@@ -28,16 +28,19 @@ from shadowproxy.control.admin.door import Door
 from shadowproxy.control.audit import SYSTEM, Audit
 from shadowproxy.control.counts import Counts
 from shadowproxy.control.crew import Crew
+from shadowproxy.control.exemplars import Exemplars
+from shadowproxy.control.judging import Judging
 from shadowproxy.control.killswitch import KillSwitch
 from shadowproxy.control.listeners import Listeners, bind_one, bound_address
 from shadowproxy.control.places import Places, Token
 from shadowproxy.control.reload import Reloader
 from shadowproxy.errors import ControlError, ShadowproxyError
+from shadowproxy.redaction import Rules, Scrubber, load_key
 from shadowproxy.store import open_store, path_of
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from shadowproxy.config.model import Config
     from shadowproxy.control.lines import LineWriter
@@ -84,8 +87,11 @@ class Supervisor:
         self.places.lock()
         self.audit = Audit(self.places.audit)
         self.access = AccessWriter(config.access_log)
-        self.crew = Crew(command, self.listeners, self.counts, self.instance, self.access.write)
+        self.judging = Judging(config, self.counts)
+        self.crew = Crew(command, self.listeners, self.counts, self.instance, on_access=self.access.write, on_tally=self.judging.add)
         self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
+        self.scrubber: Scrubber | None = None
+        self.exemplars = Exemplars(self.store, _rules_of(config).digest)
         self.switch = KillSwitch(self.crew, self.store, self.audit)
         self.token: Token | None = None
 
@@ -151,12 +157,13 @@ class Supervisor:
         """Bring everything up.
 
         Raises:
-            ControlError: an address, the token or the first policy cannot be used.
+            ControlError: an address, the token, the redaction key or the first policy cannot be used.
         """
         config = self.config
         if not config.admin.token_file and not is_loopback(parse_host_port(config.admin.address).host):
             raise ControlError(f"admin {config.admin.address} can be reached from other machines: name a token file (admin.token_file)")
         self.token = self.places.load_token(config.admin.token_file)
+        self.scrubber = Scrubber(_rules_of(config), load_key(self.places.redaction_key))
         await self.switch.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
         self.listeners.open(config.listen, config.workers)
@@ -168,6 +175,7 @@ class Supervisor:
         self._door = Door(self._runner)
         await self._door.open(self._admin_socket)
         self._announce(self.token)
+        self._spawn(self.exemplars.keep())
         self.audit.record(SYSTEM, "start", "ok", after=self.configs.digest, detail=f"pid {os.getpid()}, version {__version__}")
         await self.crew.start(config, self.configs.generation)
         if self.crew.is_ready:
@@ -204,6 +212,7 @@ class Supervisor:
         if self._admin_socket is not None:
             self._admin_socket.close()
         self.audit.record(SYSTEM, "stop", "ok", before=self.configs.digest)
+        await self.exemplars.flush()
         await self.store.close()
         await asyncio.to_thread(self.audit.close)
         await asyncio.to_thread(self.access.close)
@@ -211,7 +220,10 @@ class Supervisor:
         _log.info("stopped")
 
     def _hang_up(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._reload())
+        self._spawn(self._reload())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -225,6 +237,11 @@ class Supervisor:
 
     def _follow(self, config: Config) -> None:
         self.access.configure(config.access_log)
+        self.judging.configure(config)
+        rules = _rules_of(config)
+        if self.scrubber is not None and rules != self.scrubber.rules:
+            self.scrubber = self.scrubber.under(rules)
+            self.exemplars.follow(rules.digest)
 
     def _announce(self, token: Token) -> None:
         facts: dict[str, Any] = {
@@ -247,3 +264,7 @@ class Supervisor:
         for warning in (token.warning, self.places.warning, self.audit.problem, self.store.problem):
             if warning:
                 _log.critical("%s", warning)
+
+
+def _rules_of(config: Config) -> Rules:
+    return Rules(config.redaction.headers, config.redaction.fields, config.redaction.keep)

@@ -62,7 +62,15 @@ class Actions:
         route = request.query.get("route")
         if route is not None and all(one.name != route for one in self._supervisor.config.routes):
             raise Refusal(404, "no route of that name")
-        return _json(views.compare(self._supervisor, route))
+        return _json(views.compare(self._supervisor, route, has_buckets=request.query.get("buckets") == "1"))
+
+    async def verdict(self, request: web.Request) -> web.Response:
+        """Whether each mirror's shadow is worse."""
+        route, mirror = request.query.get("route"), request.query.get("mirror")
+        document = views.verdicts(self._supervisor, route, mirror)
+        if not document["verdicts"] and (route is not None or mirror is not None):
+            raise Refusal(404, "no mirror of that name on such a route")
+        return _json(document)
 
     async def audit(self, request: web.Request) -> web.Response:
         """The newest audit records, newest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -50,7 +51,45 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "compare",
         "Live and shadow side by side, per mirror.",
         schema="Compare",
-        query=(("route", "Only the mirrors of this route.", {"type": "string"}),),
+        query=(
+            ("route", "Only the mirrors of this route.", {"type": "string"}),
+            ("buckets", "1: with the latency distributions, bucket by bucket.", {"type": "string", "enum": ["0", "1"]}),
+        ),
+        refusals=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/verdict",
+        "verdict",
+        "Whether each mirror's shadow is worse, with the evidence.",
+        schema="Verdicts",
+        query=(
+            ("route", "Only the mirrors of this route.", {"type": "string"}),
+            ("mirror", "Only mirrors of this name.", {"type": "string"}),
+        ),
+        refusals=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/exemplars",
+        "exemplars",
+        "Discordant pairs that are kept, the worst first, without header fields and bodies.",
+        schema="Exemplars",
+        query=(
+            ("route", "Only those of this route.", {"type": "string"}),
+            ("mirror", "Only those of this mirror.", {"type": "string"}),
+            ("transition", "Only those with this change of outcome, `200 -> 504` or `2xx -> 5xx`.", {"type": "string"}),
+            ("field", "Only those that differ in this field.", {"type": "string"}),
+            ("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+        ),
+        refusals=(400,),
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/exemplars/{id}",
+        "exemplar",
+        "One discordant pair whole: the request and both answers, redacted.",
+        schema="Exemplar",
         refusals=(404,),
     ),
     Endpoint("GET", "/api/v1/config", "get_config", "The config in force; its ETag goes into If-Match of a PUT.", schema="Config"),
@@ -97,6 +136,12 @@ def _object(**properties: Schema) -> Schema:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
+def _with(optional: Schema, **required: Schema) -> Schema:
+    """An object of which some properties may be absent."""
+    schema = _object(**required)
+    return {**schema, "properties": {**schema["properties"], **optional}}
+
+
 def _list_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
@@ -109,6 +154,10 @@ def _or_null(kind: str) -> Schema:
     return {"type": [kind, "null"]}
 
 
+def _optional(schema: Schema) -> Schema:
+    return {"oneOf": [schema, {"type": "null"}]}
+
+
 _TEXT: Final[Schema] = {"type": "string"}
 _FLAG: Final[Schema] = {"type": "boolean"}
 _NUMBER: Final[Schema] = {"type": "number"}
@@ -118,6 +167,7 @@ _SLOTS: Final = _list_of(_COUNT)
 _QUANTILES: Final = {name: _or_null("number") for name in ("p50", "p90", "p99", "p999")}
 _LATENCY: Final = _object(first=_object(count=_COUNT, **_QUANTILES), last=_object(count=_COUNT, **_QUANTILES))
 _ERRORS: Final = _object(count=_COUNT, rate=_or_null("number"))
+_BUCKETS: Final[Schema] = _list_of({"type": "array", "prefixItems": [_NUMBER, _COUNT], "minItems": 2, "maxItems": 2})
 _LAW: Final = {"eligible": _COUNT, "pending": _COUNT, "fates": _COUNTS, "is_conserved": _FLAG}
 _PART: Final = _object(is_up=_FLAG, problem=_or_null("string"))
 _WORKER: Final = {
@@ -127,6 +177,108 @@ _WORKER: Final = {
     "generation": _COUNT,
     "is_silent": _FLAG,
 }
+
+_INTERVAL: Final[Schema] = {"type": ["array", "null"], "items": _or_null("number"), "minItems": 2, "maxItems": 2}
+_VERDICT: Final = _object(
+    route=_TEXT,
+    mirror=_TEXT,
+    verdict={"type": "string", "enum": ["SAFE", "UNDECIDED", "REGRESSION", "INVALID"]},
+    summary=_TEXT,
+    reasons=_list_of(_TEXT),
+    cause=_or_null("string"),
+    since=_NUMBER,
+    epoch=_COUNT,
+    revisions=_map_of(_list_of(_TEXT)),
+    previous=_optional(_object(epoch=_COUNT, verdict=_TEXT, summary=_TEXT, pairs=_COUNT, ended=_NUMBER)),
+    pairs=_COUNT,
+    eligible=_COUNT,
+    coverage=_or_null("number"),
+    pairs_per_second=_NUMBER,
+    baseline={"type": "string", "enum": ["live", "control"]},
+    alpha=_NUMBER,
+    beta=_NUMBER,
+    log_e=_object(combined=_NUMBER, threshold=_NUMBER),
+    errors=_object(
+        live_rate=_or_null("number"),
+        shadow_rate=_or_null("number"),
+        difference=_or_null("number"),
+        interval=_INTERVAL,
+        live_only=_COUNT,
+        shadow_only=_COUNT,
+        log_e_regression=_NUMBER,
+        log_e_safe=_NUMBER,
+        margin_safe=_NUMBER,
+        margin_regression=_NUMBER,
+        transitions=_list_of(_object(live=_TEXT, shadow=_TEXT, count=_COUNT, reverse=_COUNT, log_e=_NUMBER)),
+    ),
+    latency=_object(
+        pairs=_COUNT,
+        ratio=_or_null("number"),
+        interval=_INTERVAL,
+        log_e_regression=_NUMBER,
+        log_e_safe=_NUMBER,
+        sign=_object(above=_COUNT, below=_COUNT, log_e=_NUMBER),
+        margin_safe=_NUMBER,
+        margin_regression=_NUMBER,
+    ),
+    slo=_list_of(
+        _object(
+            threshold_seconds=_NUMBER,
+            live_only=_COUNT,
+            shadow_only=_COUNT,
+            interval=_INTERVAL,
+            log_e_regression=_NUMBER,
+            log_e_safe=_NUMBER,
+        )
+    ),
+    control=_optional(
+        _object(
+            log_e=_NUMBER,
+            threshold=_NUMBER,
+            is_tripped=_FLAG,
+            pairs=_COUNT,
+            live_only=_COUNT,
+            control_only=_COUNT,
+            latency_ratio=_or_null("number"),
+            interval=_INTERVAL,
+        )
+    ),
+    sample_ratio=_optional(_object(expected=_NUMBER, observed=_or_null("number"), log_e=_NUMBER, is_tripped=_FLAG)),
+    late_fault=_object(log_detector=_or_null("number"), threshold=_NUMBER, is_tripped=_FLAG),
+    coverage_by_decile=_list_of(_object(upto_seconds=_NUMBER, compared=_COUNT, left_out=_COUNT)),
+    excluded=_COUNTS,
+    needs=_optional(_object(what=_TEXT, more_pairs=_or_null("integer"), seconds=_or_null("number"))),
+    lag_seconds=_NUMBER,
+    quantiles=_map_of(
+        _object(live=_or_null("number"), shadow=_or_null("number"), difference=_or_null("number"), interval=_INTERVAL),
+    ),
+    fields=_list_of({"type": "object"}),
+    exemplars=_list_of(_TEXT),
+    history=_list_of({"type": "array", "minItems": 5, "maxItems": 5}),
+)
+
+_REASON: Final[Schema] = {
+    **_object(kind={"type": "string", "enum": ["transition", "latency", "field"]}, name=_TEXT),
+    "properties": {"kind": _TEXT, "name": _TEXT, "ratio": _NUMBER, "difference": _TEXT},
+}
+_TIMES: Final = {"outcome": _TEXT, "first_seconds": _or_null("number"), "last_seconds": _or_null("number")}
+_CONTENT: Final[dict[str, Schema]] = {
+    "headers": _list_of({"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2}),
+    "body": {"type": "string", "contentEncoding": "base64", "description": "Without its content codings."},
+    "cut": {"type": "boolean", "description": "The body goes on; what is here is its beginning."},
+}
+_OPTIONAL: Final[dict[str, Schema]] = {
+    "decoded": {"type": "array", "items": _TEXT, "description": "Content codings that were undone."},
+    "dropped": {**_object(reason=_TEXT, bytes=_COUNT, digest=_TEXT), "description": "Why the body is not kept, and what stands for it."},
+}
+_MET: Final = {"id": _TEXT, "at": _NUMBER, "route": _TEXT, "mirror": _TEXT, "trace": _TEXT, "why": _list_of(_REASON)}
+
+
+def _extended(required: Schema, optional: dict[str, Schema]) -> Schema:
+    return {**required, "properties": {**required["properties"], **optional}}
+
+
+_ANSWER: Final = _extended(_object(**_TIMES, **_CONTENT), _OPTIONAL)
 
 SCHEMAS: Final[dict[str, Schema]] = {
     "Problem": {
@@ -170,7 +322,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
         generation=_COUNT,
         is_killed=_FLAG,
         mirrors=_list_of(
-            _object(
+            _with(
+                {"distribution": _object(live=_BUCKETS, shadow=_BUCKETS)},
                 route=_TEXT,
                 mirror=_TEXT,
                 live_fleet=_TEXT,
@@ -186,6 +339,21 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 unmirrored=_COUNT,
             )
         ),
+    ),
+    "Verdicts": _object(verdicts=_list_of(_VERDICT)),
+    "Exemplars": _object(
+        exemplars=_list_of(
+            _extended(
+                _object(**_MET, request=_object(method=_TEXT, target=_TEXT), live=_object(**_TIMES), shadow=_object(**_TIMES)),
+                {"control": _object(**_TIMES)},
+            )
+        ),
+        kept=_COUNT,
+        held_bytes=_COUNT,
+    ),
+    "Exemplar": _extended(
+        _object(**_MET, request=_extended(_object(method=_TEXT, target=_TEXT, **_CONTENT), _OPTIONAL), live=_ANSWER, shadow=_ANSWER),
+        {"control": _ANSWER},
     ),
     "Config": _object(generation=_COUNT, digest=_TEXT, file=_or_null("string"), config={"type": "object"}),
     "Changed": _object(result={"type": "string", "enum": ["ok", "unchanged"]}, generation=_COUNT, digest=_TEXT, unanswered_workers=_SLOTS),
@@ -243,8 +411,9 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "query", "description": text, "schema": schema} for name, text, schema in endpoint.query
     ]
-    if "{name}" in endpoint.path:
-        parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+    parameters += [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"{(\w+)}", endpoint.path)
+    ]
     if endpoint.has_body:
         parameters.append(
             {"name": "If-Match", "in": "header", "description": "Digest of the config to replace.", "schema": {"type": "string"}}

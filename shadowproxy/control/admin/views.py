@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shadowproxy import __version__
 from shadowproxy.control import comparison
+from shadowproxy.judge.verdict import to_plain
 
 if TYPE_CHECKING:
     from shadowproxy.control.supervisor import Supervisor
@@ -58,15 +59,20 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
     }
 
 
-def compare(supervisor: Supervisor, route: str | None) -> dict[str, Any]:
-    """Live and shadow side by side, for every mirror or those of one route."""
+def compare(supervisor: Supervisor, route: str | None, *, has_buckets: bool = False) -> dict[str, Any]:
+    """Live and shadow side by side, for every mirror or those of one route; with their latency buckets where asked for."""
     return {
         "time": timestamp(time.time()),
         "uptime_seconds": round(supervisor.uptime_seconds, 3),
         "generation": supervisor.configs.generation,
         "is_killed": supervisor.switch.is_on,
-        "mirrors": comparison.comparison(supervisor.counts, supervisor.config, route),
+        "mirrors": comparison.comparison(supervisor.counts, supervisor.config, route, has_buckets=has_buckets),
     }
+
+
+def verdicts(supervisor: Supervisor, route: str | None = None, mirror: str | None = None) -> dict[str, Any]:
+    """Whether each mirror's shadow is worse, with the evidence: the document of `judge.verdict`."""
+    return {"verdicts": [to_plain(verdict) for verdict in supervisor.judging.verdicts(route, mirror)]}
 
 
 def workers(supervisor: Supervisor) -> dict[str, Any]:

@@ -1,0 +1,317 @@
+"""Keeps the evidence of every mirror: feeds it what workers count, and begins anew when what is compared changes.
+
+Every tally of a worker is one tick. Evidence begins anew, in a new epoch, when a fleet of the mirror gets another set
+of endpoints or answers with other builds, or when the criteria change. Of each worker that runs then, the pairs that it
+had under way still belong to the old: whole ticks are left out until as many pairs are counted as were pending, or
+their deadline has passed. How many are left out is known before they are seen, so nothing is chosen.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from shadowproxy.config.arms import CONTROL
+from shadowproxy.config.model import BodyFindings
+from shadowproxy.control.history import History, Rate
+from shadowproxy.control.revisions import Revisions
+from shadowproxy.judge.conclusion import conclude, outcome_of
+from shadowproxy.judge.criteria import Criteria
+from shadowproxy.judge.evidence import MirrorEvidence, combined
+from shadowproxy.judge.verdict import Circumstances, Outcome, Previous
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from shadowproxy.config.model import Config, Fleet, Mirror, Route
+    from shadowproxy.control.counts import Account, Counts
+    from shadowproxy.control.history import Point
+    from shadowproxy.dataplane.messages import Message
+    from shadowproxy.judge.verdict import Verdict
+
+_log = logging.getLogger("shadowproxy.control")
+
+NS: Final = 1e9
+
+LOOK_S: Final = 1.0
+"""Seconds between looks at a verdict for its curve and the log; whoever asks gets the verdict of that moment."""
+
+UNKNOWN: Final = -1
+"""Pairs to leave out of a worker that has not said yet how many it had pending."""
+
+GRACE_S: Final = 1.0
+"""Beyond a pair's deadline, until its worker has surely reported it."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What others than the tallies know of a mirror, by its key ("route/mirror"). The defaults know nothing.
+
+    `fields` are the compared fields of answers, `bodies` their combined log e-value, `exemplars` the ids of kept pairs;
+    `restart` is called when the evidence of a mirror begins anew, so that theirs does too.
+    """
+
+    fields: Callable[[str], Sequence[Mapping[str, Any]]] = lambda _: ()
+    bodies: Callable[[str], float] = lambda _: 0.0
+    exemplars: Callable[[str], Sequence[str]] = lambda _: ()
+    restart: Callable[[str], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class Case:
+    """One mirror, and its evidence of this epoch."""
+
+    route: str
+    mirror: str
+    fleets: dict[str, str]
+    identity: object
+    criteria: Criteria
+    evidence: MirrorEvidence
+    pair_timeout: float
+    since: float
+    rate: Rate
+    epoch: int = 1
+    previous: Previous | None = None
+    history: History = field(default_factory=History)
+    outcome: Outcome = Outcome.UNDECIDED
+    next_look: float = 0.0
+    lags: dict[Account, float] = field(default_factory=dict)
+    left_out: dict[tuple[Account, str], int] = field(default_factory=dict)
+    left_out_until: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """What tallies call it."""
+        return f"{self.route}/{self.mirror}"
+
+
+class Judging:
+    """The evidence of all mirrors of the config in force. No I/O but the log; never blocks.
+
+    Args:
+        config: the config in force.
+        counts: where the living workers and the conservation law are.
+        findings: what is known of bodies and exemplars.
+        monotonic: seconds that only grow.
+        wall: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        counts: Counts,
+        findings: Findings | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.findings = findings or Findings()
+        self._counts = counts
+        self._monotonic = monotonic
+        self._wall = wall
+        self._cases: dict[str, Case] = {}
+        self._controls: dict[str, Case] = {}
+        self._revisions: dict[str, Revisions] = {}
+        self.configure(config)
+
+    def __repr__(self) -> str:
+        return f"<Judging {', '.join(f'{key}: {case.outcome}' for key, case in self._cases.items())}>"
+
+    def configure(self, config: Config) -> None:
+        """Follow a config that has come into force: evidence stays where nothing of what is compared has changed."""
+        before, self._cases = self._cases, {}
+        for route in config.routes:
+            for mirror in route.mirror:
+                key = f"{route.name}/{mirror.name}"
+                identity = _identity(config, route, mirror)
+                case = before.get(key)
+                if case is None:
+                    case = self._open(route, mirror, identity)
+                elif case.identity != identity:
+                    case.fleets, case.identity, case.criteria = _fleets(route, mirror), identity, criteria_of(mirror)
+                    case.pair_timeout = mirror.pair_timeout
+                    self._restart(case, "the config of its fleets or of the judge has changed")
+                self._cases[key] = case
+        self._controls = {case.key + CONTROL: case for case in self._cases.values() if case.criteria.has_control}
+        used = set(config.fleets)
+        self._revisions = {fleet: seen for fleet, seen in self._revisions.items() if fleet in used}
+
+    def add(self, account: Account, tally: Message) -> None:
+        """Count one tally of a living worker, already added to the counts."""
+        now = self._monotonic()
+        for key, counted in tally.get("mirrors", {}).items():
+            if key in self._cases:
+                self._add(self._cases[key], account, counted, now)
+            elif key in self._controls and not self._is_left_out(self._controls[key], account, key, counted, now):
+                self._controls[key].evidence.add_control(counted)
+
+    def seen_revision(self, fleet: str, name: str) -> None:
+        """An answer of `fleet` named its build: evidence about another set of builds begins anew."""
+        seen = self._revisions.setdefault(fleet, Revisions())
+        if seen.see(name, self._monotonic()):
+            for case in self._cases.values():
+                if fleet in case.fleets.values():
+                    self._restart(case, f"fleet {fleet} now answers with {', '.join(seen.names)}")
+
+    def restart(self, key: str, reason: str) -> None:
+        """Begin the evidence of one mirror anew.
+
+        Raises:
+            KeyError: there is no such mirror.
+        """
+        self._restart(self._cases[key], reason)
+
+    def verdicts(self, route: str | None = None, mirror: str | None = None) -> list[Verdict]:
+        """The verdict of every mirror, in the order of the config; only those of `route` or called `mirror` when given."""
+        return [
+            self._conclude(case)
+            for case in self._cases.values()
+            if (route is None or case.route == route) and (mirror is None or case.mirror == mirror)
+        ]
+
+    def evidence(self) -> Iterator[Case]:
+        """Every mirror with what is known of it, for metrics."""
+        yield from self._cases.values()
+
+    def is_conserved(self, key: str) -> bool:
+        """Whether the counters of a mirror, and of its control arm, add up."""
+        return all(self._counts.is_conserved(one) for one in (key, key + CONTROL) if one in self._counts.mirrors)
+
+    def lag_seconds(self, case: Case) -> float:
+        """Age of the head of line: how long the oldest pair under way has been waiting, of the slowest worker."""
+        living = set(self._counts.accounts)
+        case.lags = {account: lag for account, lag in case.lags.items() if account in living}
+        return max(case.lags.values(), default=0.0)
+
+    def pairs_per_second(self, case: Case) -> float:
+        """How fast pairs come at present."""
+        return case.rate.at(self._monotonic())
+
+    def _open(self, route: Route, mirror: Mirror, identity: object) -> Case:
+        criteria = criteria_of(mirror)
+        return Case(
+            route=route.name,
+            mirror=mirror.name,
+            fleets=_fleets(route, mirror),
+            identity=identity,
+            criteria=criteria,
+            evidence=MirrorEvidence(criteria),
+            pair_timeout=mirror.pair_timeout,
+            since=self._wall(),
+            rate=Rate(self._monotonic()),
+        )
+
+    def _restart(self, case: Case, reason: str) -> None:
+        ended = self._conclude(case)
+        now = self._wall()
+        _log.info("evidence of %s begins anew: %s; it was %s: %s", case.key, reason, ended.verdict, ended.summary)
+        if ended.pairs:
+            case.previous = Previous(case.epoch, str(ended.verdict), ended.summary, ended.pairs, now)
+        case.epoch += 1
+        case.evidence = MirrorEvidence(case.criteria)
+        case.since = now
+        case.history = History()
+        case.outcome = Outcome.UNDECIDED
+        case.left_out = {(account, key): UNKNOWN for account in self._counts.accounts for key in (case.key, case.key + CONTROL)}
+        case.left_out_until = self._monotonic() + case.pair_timeout + GRACE_S
+        self.findings.restart(case.key)
+
+    def _add(self, case: Case, account: Account, counted: Mapping[str, Any], now: float) -> None:
+        case.lags[account] = counted.get("lag_ns", 0) / NS
+        if self._is_left_out(case, account, case.key, counted, now):
+            return
+        before = case.evidence.pairs.pairs
+        case.evidence.add(counted)
+        case.rate.add(case.evidence.pairs.pairs - before, now)
+        if now >= case.next_look:
+            case.next_look = now + LOOK_S
+            self._look(case, now)
+
+    def _is_left_out(self, case: Case, account: Account, key: str, counted: Mapping[str, Any], now: float) -> bool:
+        """Whether a tick may have pairs of the epoch before."""
+        left = case.left_out.get((account, key))
+        if left is None:
+            return False
+        if now >= case.left_out_until:
+            case.left_out.clear()
+            return False
+        if left == UNKNOWN:
+            left = counted.get("pending", 0)
+        else:
+            left -= sum(counted.get("matrix", {}).values())
+        if left > 0:
+            case.left_out[account, key] = left
+        else:
+            del case.left_out[account, key]
+        return True
+
+    def _look(self, case: Case, now: float) -> None:
+        """Note how the evidence stands, and log what it says when that has changed."""
+        if case.criteria.are_bodies_judged:
+            case.evidence.note_bodies(self.findings.bodies(case.key))
+        outcome = outcome_of(case.evidence, is_conserved=self.is_conserved(case.key))
+        case.history.note(self._point(case, outcome), now)
+        if outcome is not case.outcome:
+            before, case.outcome = case.outcome, outcome
+            _log.warning("verdict on %s: %s -> %s: %s", case.key, before, outcome, self._conclude(case).summary)
+
+    def _point(self, case: Case, outcome: Outcome) -> Point:
+        evidence = case.evidence
+        safest = min(part.log_e for part in evidence.pairs.safety_parts())
+        return self._wall(), evidence.pairs.pairs, combined(evidence.regression_parts()), safest, str(outcome)
+
+    def _conclude(self, case: Case) -> Verdict:
+        is_conserved = self.is_conserved(case.key)
+        outcome = outcome_of(case.evidence, is_conserved=is_conserved)
+        return conclude(
+            case.evidence,
+            Circumstances(
+                route=case.route,
+                mirror=case.mirror,
+                since=case.since,
+                epoch=case.epoch,
+                revisions={role: self._revisions[fleet].names if fleet in self._revisions else () for role, fleet in case.fleets.items()},
+                previous=case.previous,
+                pairs_per_second=self.pairs_per_second(case),
+                lag_seconds=self.lag_seconds(case),
+                is_conserved=is_conserved,
+                fields=tuple(self.findings.fields(case.key)),
+                exemplars=tuple(self.findings.exemplars(case.key)),
+                history=case.history.points(self._point(case, outcome)),
+            ),
+        )
+
+
+def criteria_of(mirror: Mirror) -> Criteria:
+    """What the config of a mirror asks of its shadow."""
+    judge = mirror.judge
+    sampled = mirror.percent / 100 * (1 - mirror.holdout / 100)
+    return Criteria(
+        alpha=judge.alpha,
+        beta=judge.beta,
+        errors_regression=judge.errors.regression / 100,
+        errors_safe=judge.errors.safe / 100,
+        latency_regression=judge.latency.regression / 100,
+        latency_safe=judge.latency.safe / 100,
+        resolution_seconds=judge.latency.resolution,
+        slo_ns=tuple(round(threshold * NS) for threshold in judge.slo),
+        has_control=mirror.control is not None,
+        sampled=None if mirror.key or not 0.0 < sampled < 1.0 else sampled,
+        are_bodies_judged=judge.bodies is BodyFindings.FAIL,
+    )
+
+
+def _fleets(route: Route, mirror: Mirror) -> dict[str, str]:
+    """The fleets that are compared, by what they are in the comparison."""
+    fleets = {"live": route.live, "shadow": mirror.to}
+    return fleets if mirror.control is None else {**fleets, "control": mirror.control.to}
+
+
+def _identity(config: Config, route: Route, mirror: Mirror) -> object:
+    """What must stay the same for evidence to stay: who is compared, on which requests, sent how, and by which criteria."""
+    fleets: list[Fleet] = [config.fleets[name] for name in _fleets(route, mirror).values()]
+    endpoints = [(fleet.name, frozenset(fleet.endpoints)) for fleet in fleets]
+    sent = (mirror.methods, mirror.key, mirror.timeout, mirror.credentials, mirror.headers, mirror.host)
+    return endpoints, criteria_of(mirror), sent
