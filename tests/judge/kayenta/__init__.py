@@ -1,0 +1,1 @@
+"""The Kayenta-compatible judge."""
