@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from shadowproxy.control.admin.actions import ACTOR, REQUEST_ID, Actions
+from shadowproxy.control.admin.exemplars import ExemplarViews
 from shadowproxy.control.admin.guard import FAILURES_ALLOWED, PROTECTED, Authenticator, check_change, check_host
 from shadowproxy.control.admin.openapi import ENDPOINTS, describe
 from shadowproxy.control.admin.page import Page
@@ -45,7 +46,7 @@ def build_app(supervisor: Supervisor) -> web.Application:
     authenticator = Authenticator(supervisor.token, lambda source, request, failures: _auth_failed(supervisor, source, request, failures))
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_outermost, _guarded(authenticator)])
     handlers = {"openapi": _openapi}
-    for holder in (Actions(supervisor), Page()):
+    for holder in (Actions(supervisor), ExemplarViews(supervisor), Page()):
         handlers.update({name: getattr(holder, name) for name in dir(holder) if not name.startswith("_")})
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":
