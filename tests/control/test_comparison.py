@@ -67,3 +67,20 @@ def test_the_penalty_is_mirrored_minus_unmirrored() -> None:
     totals.latency["holdout_last"] = {690: 5}
     expected = (logbuckets.representative(700) - logbuckets.representative(690)) / 1e9
     assert comparison.penalty(totals)["p50"] == pytest.approx(expected)
+
+
+def test_the_distribution_is_every_bucket_in_seconds() -> None:
+    """Upper edges, ascending, without empty buckets; what was counted is all there."""
+    totals = MirrorTotals()
+    totals.latency["live_last"] = {700: 3, 690: 5, 710: 0}
+    found = comparison.distribution(totals)
+    assert found == {"live": [(logbuckets.upper_edge(690) / 1e9, 5), (logbuckets.upper_edge(700) / 1e9, 3)], "shadow": []}
+
+
+def test_the_distribution_is_there_when_asked_for(tmp_path: Path) -> None:
+    """And only then: it may be long."""
+    config = from_plain(plain(tmp_path))
+    counts = Counts()
+    counts.declare(["all"], ["all/shadow"])
+    assert comparison.comparison(counts, config, has_buckets=True)[0]["distribution"] == {"live": [], "shadow": []}
+    assert "distribution" not in comparison.comparison(counts, config)[0]

@@ -1,0 +1,238 @@
+"""The tables of the page, each with what it says when there is nothing to show."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from shadowproxy.report import numbers
+from shadowproxy.report.checks import State
+from shadowproxy.report.document import ends, number
+from shadowproxy.report.markup import Markup, tag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shadowproxy.report.checks import Check
+    from shadowproxy.report.document import Report, Subject
+
+SIGNS: Final = {State.PASSED: "✓ passed", State.FAILED: "✗ failed", State.UNDECIDED: "… undecided", State.INVALID: "! invalid"}
+
+ROWS: Final = 20
+"""Rows of a table of things of which there may be thousands; the JSON report has them all."""
+
+LONG: Final = 24
+"""Characters of a row's name from which it may be broken anywhere."""
+
+FATES: Final = {
+    "paired": "compared",
+    "not_sampled": "not chosen, by the configured percent",
+    "held_out": "kept unmirrored, to measure what mirroring costs",
+    "method": "methods that are not mirrored",
+    "body_too_large": "bodies beyond the limit",
+    "killed": "the kill switch was on",
+    "client_gone": "the client left first",
+    "lost": "a worker was killed before it reported",
+}
+"""What fates mean, where the name does not say it."""
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str | None = None) -> Markup:
+    """A table that scrolls by itself when it is too wide. A column named `#x` holds numbers; the first cell of a row heads it."""
+    heads = [tag("th", name.removeprefix("#"), scope="col", class_="num" if name.startswith("#") else None) for name in columns]
+    body = []
+    for row in rows:
+        cells = [tag("th", row[0], scope="row", class_="any" if len(str(row[0])) > LONG else None)]
+        for name, cell in zip(columns[1:], row[1:], strict=True):
+            cells.append(tag("td", cell, class_="num" if name.startswith("#") else "any" if name in {"found", "in a sentence"} else None))
+        body.append(tag("tr", cells))
+    content = [tag("caption", caption) if caption else None, tag("thead", tag("tr", heads)), tag("tbody", body)]
+    return tag("div", tag("table", content), class_="wrap")
+
+
+def tests(found: Sequence[Check]) -> Markup:
+    """Each test of the verdict with its numbers."""
+    rows = [
+        [
+            one.name,
+            tag("span", SIGNS[one.state], class_=f"state {one.state}"),
+            one.live,
+            one.shadow,
+            one.difference,
+            one.interval,
+            one.safe,
+            one.worse,
+        ]
+        for one in found
+        if one.difference or one.interval
+    ]
+    rows = [[cell if cell != "" else numbers.DASH for cell in row] for row in rows]
+    lines = [
+        tag("li", tag("strong", one.name), ": ", one.sentence, " ", tag("span", SIGNS[one.state], class_=f"state {one.state}"))
+        for one in found
+        if not (one.difference or one.interval)
+    ]
+    numbers_table = table(("test", "result", "#live", "#shadow", "#difference", "#interval", "#safe below", "#worse above"), rows)
+    return Markup(numbers_table + tag("ul", lines))
+
+
+def quantiles(subject: Subject) -> Markup:
+    """Quantiles of both sides with the interval of their difference."""
+    rows = []
+    for name, found in subject.part("quantiles").items():
+        part = found if isinstance(found, dict) else {}
+        live, difference = number(part.get("live")), number(part.get("difference"))
+        rows.append([
+            quantile_name(str(name)), numbers.duration(live), numbers.duration(number(part.get("shadow"))), numbers.duration(difference, is_signed=True),
+            numbers.share(difference / live, is_signed=True) if live and difference is not None else numbers.DASH,
+            numbers.between(ends(part.get("interval")), lambda value: numbers.duration(value, is_signed=True)),
+        ])  # fmt: skip
+    if not rows:
+        return Markup()
+    return table(("quantile", "#live", "#shadow", "#difference", "#relative", "#interval of the difference"), rows, "Time to the last byte")
+
+
+def transitions(subject: Subject) -> Markup:
+    """Pairs that ended differently, the strongest evidence first."""
+    found = [one for one in subject.part("errors").get("transitions") or [] if isinstance(one, dict)]
+    if not found:
+        return tag(
+            "p", "No pair ended differently on live and on the shadow." if subject.count("pairs") else "No pair has been compared yet."
+        )
+    rows = [
+        [f"{one.get('live')} → {one.get('shadow')}", numbers.count(number(one.get("count"))), numbers.count(number(one.get("reverse"))),
+         numbers.odds(number(one.get("log_e")))]
+        for one in found[:ROWS]
+    ]  # fmt: skip
+    caption = "Pairs that ended differently: how often so, how often the other way round, and the odds that this is not chance"
+    return Markup(table(("live → shadow", "#pairs", "#reverse", "#odds"), rows, caption) + _more(len(found)))
+
+
+def crossings(subject: Subject) -> Markup:
+    """Thresholds of the service level objectives."""
+    found = [one for one in subject.parts("slo") if isinstance(one, dict)]
+    if not found:
+        return Markup()
+    rows = [
+        [f"over {numbers.duration(number(one.get('threshold_seconds')))}", numbers.count(number(one.get("live_only"))),
+         numbers.count(number(one.get("shadow_only"))), numbers.between(ends(one.get("interval")), numbers.points),
+         numbers.odds(number(one.get("log_e_regression")))]
+        for one in found
+    ]  # fmt: skip
+    return table(
+        ("threshold", "#live alone", "#shadow alone", "#difference", "#odds"),
+        rows,
+        "Requests that took longer than a threshold on one side only",
+    )
+
+
+def coverage(subject: Subject) -> Markup:
+    """Where every eligible request went: the conservation law, row by row."""
+    eligible = subject.count("eligible")
+    fates = subject.comparison.get("fates") if isinstance(subject.comparison.get("fates"), dict) else None
+    excluded = subject.part("excluded")
+    counted = {str(name): int(number(value) or 0) for name, value in (fates or {"paired": subject.count("pairs"), **excluded}).items()}
+    if not any(counted.values()):
+        return tag("p", "No eligible request has been seen yet.")
+    whole = sum(counted.values()) + int(number(subject.comparison.get("pending")) or 0)
+    rows: list[list[object]] = [
+        [FATES.get(name, name.replace("_", " ")), numbers.count(value), numbers.share(value / whole)]
+        for name, value in sorted(counted.items(), key=lambda one: -one[1])
+        if value
+    ]
+    pending = int(number(subject.comparison.get("pending")) or 0)
+    if pending:
+        rows.append(["still under way", numbers.count(pending), numbers.share(pending / whole)])
+    is_conserved = subject.comparison.get("is_conserved")
+    law = "" if is_conserved is None else " They add up." if is_conserved else " THEY DO NOT ADD UP: the numbers are not to be trusted."
+    scope = "since the proxy was started" if fates else f"of {numbers.count(eligible)} in this epoch"
+    return table(("what became of an eligible request", "#requests", "#share"), rows, f"Every eligible request {scope}.{law}")
+
+
+def instrument(subject: Subject) -> Markup:
+    """The A/A arm and the sample ratio."""
+    rows: list[list[object]] = []
+    control = subject.part("control")
+    if control:
+        rows.append([
+            "A/A arm: live against itself", _tripped(control), f"latency {numbers.change(number(control.get('latency_ratio')))}",
+            numbers.between(ends(control.get("interval")), numbers.change), numbers.odds(number(control.get("log_e"))),
+            numbers.odds(number(control.get("threshold"))),
+        ])  # fmt: skip
+    sampled = subject.part("sample_ratio")
+    if sampled:
+        observed, expected = numbers.share(number(sampled.get("observed"))), numbers.share(number(sampled.get("expected")))
+        rows.append(["share that was sampled", _tripped(sampled), f"{observed}, configured {expected}", numbers.DASH,
+                     numbers.odds(number(sampled.get("log_e"))), numbers.DASH])  # fmt: skip
+    if not rows:
+        return tag("p", "There is no A/A arm (control) for this mirror: how much two copies of the same build differ was not measured.")
+    return table(("check", "result", "found", "#interval", "#odds", "#trips at"), rows)
+
+
+def fields(subject: Subject) -> Markup:
+    """Fields of bodies and headers, those that differ beyond noise first."""
+    found = [one for one in subject.parts("fields") if isinstance(one, dict)]
+    if not found:
+        return tag("p", "No bodies have been compared, or no field of them differs.")
+    ordered = sorted(found, key=lambda one: (not one.get("is_reported"), -(number(one.get("log_e")) or 0.0)))
+    rows = [
+        [tag("code", str(one.get("path", ""))), str(one.get("kind", "")), numbers.count(number(one.get("differs"))), numbers.count(number(one.get("compared"))),
+         _noise(one.get("noise")), numbers.odds(number(one.get("log_e"))),
+         tag("span", "differs", class_="state failed") if one.get("is_reported") else tag("span", "within noise", class_="soft")]
+        for one in ordered[:ROWS]
+    ]  # fmt: skip
+    caption = "Noise is how often the field differs between two answers of the same build"
+    return Markup(table(("field", "kind", "#differs", "#of pairs", "#noise", "#odds", "result"), rows, caption) + _more(len(found)))
+
+
+def how_to_read() -> Markup:
+    """A short explanation for those who see such a report for the first time."""
+    said = (
+        ("A pair", "is one request, answered by live and by the shadow. Comparing within pairs takes out what differs from request to request."),
+        ("Odds", "say how many times better “the shadow is worse” (or “safe”) explains what was seen than chance does."),
+        ("Looking", "is free: crossing the line at any moment is enough, and false alarms stay as rare as configured however often one looks."),
+        ("An interval", "holds at every moment of the run at once, so it is wider than one for a single look."),
+        ("SAFE", "means that the difference is shown to be less than the margin, not that none was found."),
+        ("UNDECIDED", "is neither: there are not enough pairs yet."),
+        ("Coverage", "shows what was not compared. What is missing there, the verdict says nothing about."),
+        ("Latency", "is counted from the dispatch of each leg to its last byte."),
+        ("Histograms", "count whole answers since the proxy was started; the verdict counts since its evidence began."),
+    )  # fmt: skip
+    return tag("section", tag("h3", "How to read this"), tag("ul", [tag("li", tag("strong", name), " ", text) for name, text in said]))
+
+
+def config(report: Report) -> Markup | None:
+    """The routes and fleets that this is about."""
+    if not report.config:
+        return None
+    started = f" The proxy was started at {report.started_at}." if report.started_at else ""
+    text = json.dumps(report.config, indent=2, ensure_ascii=False)
+    return tag(
+        "section",
+        tag("h3", "Config"),
+        tag("p", f"Routes and fleets in force when this was made.{started}", class_="soft"),
+        tag("details", tag("summary", "Show the config"), tag("pre", text)),
+    )
+
+
+def quantile_name(name: str) -> str:
+    """`p99.9` for `p999`."""
+    digits = name.removeprefix("p")
+    return f"p{digits[:2]}.{digits[2:]}" if digits.isdigit() and len(digits) > 2 else name
+
+
+def _tripped(part: dict[str, object]) -> Markup:
+    return tag(
+        "span",
+        *(("! tripped",) if part.get("is_tripped") else ("✓ as it should be",)),
+        class_=f"state {'invalid' if part.get('is_tripped') else 'passed'}",
+    )
+
+
+def _noise(value: object) -> str:
+    found = number(value)
+    return str(value) if found is None and value is not None else numbers.share(found)
+
+
+def _more(count: int) -> Markup:
+    return tag("p", f"and {count - ROWS} more in the JSON report", class_="soft") if count > ROWS else Markup()
