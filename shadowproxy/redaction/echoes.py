@@ -48,7 +48,7 @@ def needles(findings: Findings) -> list[Needle]:
         if len(secret) < ECHO_SHORTEST or (len(secret) < HIDDEN and secret.isalpha()):
             continue
         lower = secret.lower()
-        result.append(Needle(lower, stands, is_bounded=len(secret) < ANYWHERE or (secret.isalpha() and len(secret) < 12)))
+        result.append(Needle(lower, stands, is_bounded=len(secret) < ANYWHERE))
         if " " in secret:
             result.append(Needle(lower.replace(" ", "+"), stands))
         if len(secret) >= HIDDEN:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote_to_bytes
 
 from shadowproxy.errors import Unreadable
+from shadowproxy.redaction.edits import READINGS, resolved
 
 if TYPE_CHECKING:
     from shadowproxy.redaction.pseudonyms import Pseudonyms
@@ -62,13 +63,20 @@ class Findings:
             raise Unreadable(f"more than {SECRETS_LIMIT} secrets in one capture")
         stands = self._pseudonyms.of(_characters(secret))
         self.secrets[secret] = stands
-        bare = secret.strip(" \t\"'")
-        if bare and bare != secret:
-            self.secrets.setdefault(bare, self._pseudonyms.of(_characters(bare)))
-        if "%" in secret:
-            meant = unquote_to_bytes(secret).decode("latin-1")
-            self.secrets.setdefault(meant, self._pseudonyms.of(_characters(meant)))
+        # What it would say elsewhere: without quotes and blanks, and with its escapes resolved.
+        self._also(secret.strip(" \t\"'"))
+        meant = secret
+        for _ in range(READINGS):
+            reading = resolved(meant)
+            if reading is None:
+                break
+            meant = reading.text
+            self._also(meant)
         return stands
+
+    def _also(self, secret: str) -> None:
+        if secret.lower() not in _HARMLESS and secret not in self.secrets:
+            self.secrets[secret] = self._pseudonyms.of(_characters(secret))
 
     def again(self, run: str) -> str:
         """What stands for a run of characters that a secret is hidden in (base64, hex); the run itself is not a secret."""

@@ -31,7 +31,8 @@ class Shape:
     markers: tuple[str, ...]
     pattern: re.Pattern[str]
     is_one: Callable[[str], bool] = bool
-    echoes: bool = True
+    is_pair: bool = False
+    """The secret is `user:password`, and each is one by itself."""
 
 
 def _is_card(text: str) -> bool:
@@ -60,7 +61,6 @@ PRIVATE_KEYS: Final = Shape(
     "private_key",
     ("PRIVATE KEY",),
     re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(.*?)(?=-----END |\Z)", re.DOTALL),
-    echoes=False,
 )
 """Looked for before anything else: it spans lines, and may contain what looks like other things."""
 
@@ -78,7 +78,7 @@ _SHAPES: Final = (
     ),
     Shape("bearer", ("earer", "EARER"), re.compile(r"\b(?:bearer)[ :]{1,3}([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE), _is_token),
     Shape("bearer", ("asic ", "ASIC "), re.compile(r"\b(?:basic) +([A-Za-z0-9+/_-]{6,}={0,2})", re.IGNORECASE), _is_pair),
-    Shape("userinfo", ("://",), re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/?#\"'<>@\\]{1,512})@")),
+    Shape("userinfo", ("://",), re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/?#\"'<>@\\]{1,512})@"), is_pair=True),
     Shape(
         "email_shape",
         ("@",),
@@ -98,5 +98,12 @@ def found(shape: Shape, text: str) -> Iterator[tuple[int, int]]:
     if shape.markers and not any(marker in text for marker in shape.markers):
         return
     for match in shape.pattern.finditer(text):
-        if match[1] and shape.is_one(match[1]):
-            yield match.span(1)
+        if not match[1] or not shape.is_one(match[1]):
+            continue
+        start, end = match.span(1)
+        if shape.is_pair:
+            colon = match[1].find(":") if ":" in match[1] else len(match[1])
+            yield start, start + colon
+            start += colon + 1
+        if start < end:
+            yield start, end

@@ -26,11 +26,8 @@ Place = tuple[int, int]
 _QUERY: Final = re.compile(r"[?#]([^\s\"'<>?#\\]*=[^\s\"'<>?#\\]*)")
 _PAIR: Final = re.compile(r"(?:amp;)?([^&;=]*)=([^&;]*)")
 
-_NAMED: Final = re.compile(
-    r"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]{2,128}+)[\"'\]]{0,3}\s{0,8}(?::|=>|=)\s{0,8}"
-    r"(?:\"((?:[^\"\\]|\\.)*+)|'((?:[^'\\]|\\.)*+)|([^\s\"'<>&;,{}\[\]()]++))",
-    re.DOTALL,
-)
+_NAMED: Final = re.compile(r"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]{2,128}+)[\"'\]]{0,3}\s{0,8}(?::|=>|=)\s{0,8}")
+_VALUE: Final = re.compile(r"\"((?:[^\"\\]|\\.)*+)|'((?:[^'\\]|\\.)*+)|([^\s\"'<>&;,{}\[\]()]++)", re.DOTALL)
 _LINE: Final = re.compile(r"[^\r\n\"]*")
 _TAG: Final = re.compile(r"<[A-Za-z][^<>]{1,4096}>")
 _ATTRIBUTE: Final = re.compile(r"([A-Za-z_:][A-Za-z0-9_:.\-]{0,127}+)\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]++))")
@@ -101,13 +98,15 @@ def _named(text: str, findings: Findings) -> Iterator[Place]:
     if "<" in text:
         yield from _in_markup(text, findings)
     rules = findings.rules
-    for match in _NAMED.finditer(text):
-        name = match[1]
+    for named in _NAMED.finditer(text):
+        name = named[1]
         if not (rules.is_secret_header(name) or rules.is_secret_field(name.rpartition(".")[2])):
             continue
-        group = match.lastindex or 4
-        start, end = match.span(group)
-        if group == 4 and rules.is_secret_header(name) and text[match.end(1) : start].strip(" ") == ":":
+        value = _VALUE.match(text, named.end())
+        if value is None:
+            continue
+        start, end = value.span(value.lastindex or 0)
+        if value.lastindex == 3 and rules.is_secret_header(name) and ":" in text[named.end(1) : start]:
             end = _LINE.match(text, start).end()  # type: ignore[union-attr]  # it matches the empty text
         yield start, end
 
