@@ -17,18 +17,19 @@ from shadowproxy.config.arms import CONTROL
 from shadowproxy.config.model import BodyFindings
 from shadowproxy.control.history import History, Rate
 from shadowproxy.control.revisions import Revisions
-from shadowproxy.judge.conclusion import conclude, outcome_of
+from shadowproxy.judge.conclusion import conclude, outcome_of, standing
 from shadowproxy.judge.criteria import Criteria
 from shadowproxy.judge.evidence import MirrorEvidence, combined
 from shadowproxy.judge.verdict import Circumstances, Outcome, Previous
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from shadowproxy.config.model import Config, Fleet, Mirror, Route
     from shadowproxy.control.counts import Account, Counts
     from shadowproxy.control.history import Point
     from shadowproxy.dataplane.messages import Message
+    from shadowproxy.judge.conclusion import Standing
     from shadowproxy.judge.verdict import Verdict
 
 _log = logging.getLogger("shadowproxy.control")
@@ -37,6 +38,9 @@ NS: Final = 1e9
 
 LOOK_S: Final = 1.0
 """Seconds between looks at a verdict for its curve and the log; whoever asks gets the verdict of that moment."""
+
+STANDING_S: Final = 2.0
+"""Seconds for which the numbers for metrics are good: intervals cost a millisecond or two a mirror."""
 
 UNKNOWN: Final = -1
 """Pairs to leave out of a worker that has not said yet how many it had pending."""
@@ -77,6 +81,10 @@ class Case:
     history: History = field(default_factory=History)
     outcome: Outcome = Outcome.UNDECIDED
     next_look: float = 0.0
+    looked_at: int = 0
+    standing: Standing | None = None
+    standing_rests_on: tuple[int, bool] = (0, True)
+    standing_until: float = 0.0
     lags: dict[Account, float] = field(default_factory=dict)
     left_out: dict[tuple[Account, str], int] = field(default_factory=dict)
     left_out_until: float = 0.0
@@ -163,17 +171,28 @@ class Judging:
         """
         self._restart(self._cases[key], reason)
 
-    def verdicts(self, route: str | None = None, mirror: str | None = None) -> list[Verdict]:
-        """The verdict of every mirror, in the order of the config; only those of `route` or called `mirror` when given."""
-        return [
-            self._conclude(case)
-            for case in self._cases.values()
-            if (route is None or case.route == route) and (mirror is None or case.mirror == mirror)
-        ]
+    def verdicts(self, route: str | None = None, mirror: str | None = None) -> Iterator[Verdict]:
+        """The verdict of every mirror, in the order of the config; only those of `route` or called `mirror` when given.
 
-    def evidence(self) -> Iterator[Case]:
-        """Every mirror with what is known of it, for metrics."""
-        yield from self._cases.values()
+        One takes some ten milliseconds, so they are made one by one as they are asked for.
+        """
+        for case in list(self._cases.values()):
+            if (route is None or case.route == route) and (mirror is None or case.mirror == mirror):
+                yield self._conclude(case)
+
+    @property
+    def cases(self) -> Collection[Case]:
+        """Every mirror, in the order of the config."""
+        return self._cases.values()
+
+    def standing(self, case: Case) -> Standing:
+        """How the evidence of a mirror stands; not made anew while no pair was added, nor more than once in STANDING_S."""
+        now = self._monotonic()
+        rests_on = (case.evidence.pairs.pairs, self.is_conserved(case.key))
+        if case.standing is None or (case.standing_rests_on != rests_on and now >= case.standing_until):
+            case.standing = standing(case.evidence, is_conserved=rests_on[1])
+            case.standing_rests_on, case.standing_until = rests_on, now + STANDING_S
+        return case.standing
 
     def is_conserved(self, key: str) -> bool:
         """Whether the counters of a mirror, and of its control arm, add up."""
@@ -214,6 +233,7 @@ class Judging:
         case.since = now
         case.history = History()
         case.outcome = Outcome.UNDECIDED
+        case.standing = None
         case.left_out = {(account, key): UNKNOWN for account in self._counts.accounts for key in (case.key, case.key + CONTROL)}
         case.left_out_until = self._monotonic() + case.pair_timeout + GRACE_S
         self.findings.restart(case.key)
@@ -225,8 +245,8 @@ class Judging:
         before = case.evidence.pairs.pairs
         case.evidence.add(counted)
         case.rate.add(case.evidence.pairs.pairs - before, now)
-        if now >= case.next_look:
-            case.next_look = now + LOOK_S
+        if now >= case.next_look and (case.evidence.pairs.pairs != case.looked_at or case.criteria.are_bodies_judged):
+            case.next_look, case.looked_at = now + LOOK_S, case.evidence.pairs.pairs
             self._look(case, now)
 
     def _is_left_out(self, case: Case, account: Account, key: str, counted: Mapping[str, Any], now: float) -> bool:

@@ -18,12 +18,14 @@ from prometheus_client.registry import Collector
 from shadowproxy import __version__
 from shadowproxy.control import comparison
 from shadowproxy.judge import sketch
+from shadowproxy.judge.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
+    from shadowproxy.control.judging import Judging
     from shadowproxy.control.supervisor import Supervisor
 
 PREFIX: Final = "shadowproxy_"
@@ -149,6 +151,51 @@ SPECS: Final[tuple[Spec, ...]] = (
     ),
     Spec("shadowproxy_mirror_in_flight", GAUGE, "requests", _MIRROR, "Copies under way."),
     Spec("shadowproxy_mirror_held_bytes", GAUGE, "bytes", _MIRROR, "Body bytes held for slow shadows."),
+    Spec(
+        "shadowproxy_verdict",
+        GAUGE,
+        "boolean",
+        (*_MIRROR, "verdict"),
+        "1 for the verdict of now, 0 for the others: SAFE, UNDECIDED, REGRESSION or INVALID.",
+    ),
+    Spec("shadowproxy_verdict_epoch", GAUGE, "epochs", _MIRROR, "How often evidence has begun, this time included."),
+    Spec("shadowproxy_evidence_pairs", GAUGE, "pairs", _MIRROR, "Pairs that the verdict rests on, since the evidence began."),
+    Spec("shadowproxy_evidence_coverage_ratio", GAUGE, "ratio", _MIRROR, "Those pairs as a share of the eligible requests."),
+    Spec(
+        "shadowproxy_evidence_lag_seconds",
+        GAUGE,
+        "seconds",
+        _MIRROR,
+        "Age of the head of line: how long the oldest request under way keeps others from being counted.",
+    ),
+    Spec(
+        "shadowproxy_evidence_log_e_nats",
+        GAUGE,
+        "nats",
+        (*_MIRROR, "claim", "test"),
+        "Log e-value for a claim (regression, safe or invalid) by test; `combined` is what a regression is judged by.",
+    ),
+    Spec(
+        "shadowproxy_evidence_threshold_nats",
+        GAUGE,
+        "nats",
+        (*_MIRROR, "claim"),
+        "Log e-value at which a claim is made; safe needs it of every test.",
+    ),
+    Spec(
+        "shadowproxy_error_difference_ratio",
+        GAUGE,
+        "ratio",
+        (*_MIRROR, "bound"),
+        "Share of errors, shadow minus baseline: estimate, and the interval from low to high that holds at any time.",
+    ),
+    Spec(
+        "shadowproxy_latency_ratio",
+        GAUGE,
+        "ratio",
+        (*_MIRROR, "bound"),
+        "Time to the last byte, shadow over baseline on the same requests: estimate, low and high.",
+    ),
     Spec("shadowproxy_upstream_connects_total", COUNTER, "connections", _FLEET, "Connections opened to an endpoint."),
     Spec(
         "shadowproxy_upstream_failures_total", COUNTER, "failures", (*_FLEET, "outcome"), "Failed exchanges with an endpoint, by outcome."
@@ -213,6 +260,7 @@ class Exposition(Collector):
         sampled = _Samples(families)
         _routes(self._supervisor, sampled)
         _mirrors(self._supervisor, sampled)
+        _verdicts(self._supervisor.judging, sampled)
         _fleets(self._supervisor, sampled)
         _workers(self._supervisor, sampled)
         _control(self._supervisor, sampled)
@@ -299,6 +347,29 @@ def _mirrors(supervisor: Supervisor, samples: _Samples) -> None:
             samples.add("mirror_breaker_workers", sum(one.breaker == state for one in seen), route, mirror, state)
         samples.add("mirror_in_flight", sum(one.in_flight for one in seen), route, mirror)
         samples.add("mirror_held_bytes", sum(one.held_bytes for one in seen), route, mirror)
+
+
+def _verdicts(judging: Judging, samples: _Samples) -> None:
+    for case in judging.cases:
+        of = (case.route, case.mirror)
+        evidence, standing = case.evidence, judging.standing(case)
+        for outcome in Outcome:
+            samples.add("verdict", outcome is standing.outcome, *of, str(outcome))
+        samples.add("verdict_epoch", case.epoch, *of)
+        samples.add("evidence_pairs", evidence.pairs.pairs, *of)
+        samples.add("evidence_coverage_ratio", evidence.coverage or 0.0, *of)
+        samples.add("evidence_lag_seconds", judging.lag_seconds(case), *of)
+        for claim, parts in standing.log_e.items():
+            for test, log_e in parts.items():
+                samples.add("evidence_log_e_nats", log_e, *of, claim, test)
+        criteria = case.criteria
+        thresholds = {"regression": criteria.threshold, "safe": criteria.safe_threshold, "invalid": criteria.control_threshold}
+        for claim in standing.log_e:
+            samples.add("evidence_threshold_nats", thresholds[claim], *of, claim)
+        for name, bounds in (("error_difference_ratio", standing.errors), ("latency_ratio", standing.latency)):
+            for bound, value in zip(("low", "estimate", "high"), bounds, strict=True):
+                if value is not None:
+                    samples.add(name, value, *of, bound)
 
 
 def _fleets(supervisor: Supervisor, samples: _Samples) -> None:

@@ -10,6 +10,7 @@ from math import log
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.judge import mcnemar, symmetry
+from shadowproxy.judge.criteria import RHO
 from shadowproxy.judge.multiplicity import mean_log_e
 from shadowproxy.judge.pairs import is_error
 from shadowproxy.judge.rates import log_e_sample_ratio
@@ -75,8 +76,8 @@ class Calibration:
         return mean_log_e(
             [
                 (0.5, mcnemar.log_e_two_sided(self.control_only, self.live_only)),
-                (0.25, symmetry.log_e_above(self.ratio, margin)),
-                (0.25, symmetry.log_e_below(self.back, -margin)),
+                (0.25, symmetry.log_e_above(self.ratio, margin, RHO)),
+                (0.25, symmetry.log_e_below(self.back, -margin, RHO)),
             ]
         )
 

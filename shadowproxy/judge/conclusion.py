@@ -10,7 +10,7 @@ The rule, in order of precedence (`outcome_of`):
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +36,8 @@ from shadowproxy.judge.verdict import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shadowproxy.judge.calibration import Calibration, Sampling
     from shadowproxy.judge.evidence import MirrorEvidence
     from shadowproxy.judge.pairs import Crossings, PairEvidence
@@ -71,6 +73,40 @@ def outcome_of(evidence: MirrorEvidence, *, is_conserved: bool = True) -> Outcom
     return Outcome.UNDECIDED
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the evidence stands, in numbers: less than a verdict, and made in a fraction of its time.
+
+    `log_e` has log e-values by claim (regression, safe, and invalid where that is tested) and test; `errors` and `latency` are
+    lower bound, estimate and upper bound of the difference and of the ratio.
+    """
+
+    outcome: Outcome
+    log_e: Mapping[str, Mapping[str, float]]
+    errors: tuple[float | None, float | None, float | None]
+    latency: tuple[float | None, float | None, float | None]
+
+
+def standing(evidence: MirrorEvidence, *, is_conserved: bool = True) -> Standing:
+    """The numbers of a verdict that are watched over time."""
+    pairs, criteria = evidence.pairs, evidence.criteria
+    parts = evidence.regression_parts()
+    log_e = {
+        "regression": {"combined": combined(parts)} | {part.name: part.log_e for part in parts},
+        "safe": {part.name: part.log_e for part in pairs.safety_parts()},
+    }
+    if evidence.calibration is not None:
+        log_e["invalid"] = {"control": evidence.calibration.log_e}
+    errors = _interval(pairs.risk.interval(criteria.alpha)) if pairs.pairs else (None, None)
+    latency = _ratio_interval(pairs.ratio, criteria.alpha) or (None, None)
+    return Standing(
+        outcome=outcome_of(evidence, is_conserved=is_conserved),
+        log_e=log_e,
+        errors=(errors[0], pairs.risk.estimate, errors[1]),
+        latency=(latency[0], _ratio(pairs.ratio), latency[1]),
+    )
+
+
 def conclude(evidence: MirrorEvidence, circumstances: Circumstances) -> Verdict:
     """The whole document."""
     criteria, pairs = evidence.criteria, evidence.pairs
@@ -93,7 +129,7 @@ def conclude(evidence: MirrorEvidence, circumstances: Circumstances) -> Verdict:
         previous=circumstances.previous,
         pairs=pairs.pairs,
         eligible=evidence.eligible,
-        coverage=min(1.0, pairs.pairs / evidence.eligible) if evidence.eligible else None,
+        coverage=evidence.coverage,
         pairs_per_second=circumstances.pairs_per_second,
         baseline="control" if criteria.has_control else "live",
         alpha=criteria.alpha,
@@ -242,7 +278,7 @@ def _needs(evidence: MirrorEvidence, pairs_per_second: float) -> Needs:
     )
 
 
-def _interval(ends: tuple[float, float]) -> Interval:
+def _interval(ends: tuple[float, float]) -> tuple[float | None, float | None]:
     return _finite(ends[0]), _finite(ends[1])
 
 

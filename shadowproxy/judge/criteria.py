@@ -10,6 +10,7 @@ from math import log, log1p
 from typing import Final
 
 from shadowproxy.judge import wording
+from shadowproxy.judge.symmetry import rho_for
 
 ERRORS: Final = "errors"
 LATENCY: Final = "latency"
@@ -19,7 +20,14 @@ ERRORS_WEIGHT: Final = 0.5
 LATENCY_WEIGHT: Final = 0.25
 SLO_WEIGHT: Final = 0.25
 BODIES_WEIGHT: Final = 0.25
-"""What each kind of evidence weighs in the mean; weights of absent kinds go to the others in proportion."""
+"""What each kind of evidence weighs in the mean. Without SLOs latency has their weight, so that errors and time weigh the same;
+with bodies all others weigh less in proportion."""
+
+SYMMETRY_SHARE: Final = 2 / 3
+"""Of latency's weight, what the symmetry test has; the sign test, which is weaker and asks for less, has the rest."""
+
+RHO: Final = rho_for(20.0, 0.05)
+"""The symmetry test is sharpest after 250 pairs that scatter by 28 %: a verdict takes some hundreds (STATISTICS C4)."""
 
 
 @dataclass(frozen=True, slots=True)

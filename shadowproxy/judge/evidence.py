@@ -53,6 +53,11 @@ class MirrorEvidence:
     def __repr__(self) -> str:
         return f"<MirrorEvidence {self.pairs!r} alarm={self.alarm}>"
 
+    @property
+    def coverage(self) -> float | None:
+        """Pairs as a share of the eligible requests; None while there are none. Pairs from before the evidence began do not count twice."""
+        return min(1.0, self.pairs.pairs / self.eligible) if self.eligible else None
+
     def add(self, counted: Mapping[str, Any]) -> None:
         """Count one tick: what a worker reports of the mirror (dataplane.messages). Fields that are absent count nothing."""
         fates = counted.get("fates", {})

@@ -10,8 +10,9 @@ from math import ceil, log
 from typing import TYPE_CHECKING
 
 from shadowproxy.judge.betting import NOT_WORSE, WORSE
-from shadowproxy.judge.criteria import ERRORS, LATENCY, slo_name
-from shadowproxy.judge.planning import until_margin, until_more_errors, until_ratio
+from shadowproxy.judge.criteria import ERRORS, LATENCY, RHO, SYMMETRY_SHARE, slo_name
+from shadowproxy.judge.planning import until, until_margin, until_more_errors
+from shadowproxy.judge.symmetry import log_e_above, log_e_below
 
 if TYPE_CHECKING:
     from shadowproxy.judge.betting import Direction, RiskDifference
@@ -35,7 +36,7 @@ def until_regression(evidence: MirrorEvidence) -> int | None:
     # In a mean a test must show the more, the less it weighs.
     enough = {part.name: criteria.threshold - log(part.weight) for part in evidence.regression_parts()}
     waits = [_worse(pairs.risk, criteria.errors_regression, enough[ERRORS])]
-    waits.append(_latency(pairs, criteria.slower, WORSE, enough[LATENCY] - log(0.5)))  # half of its part is the sign test's
+    waits.append(_latency(pairs, criteria.slower, WORSE, enough[LATENCY] - log(SYMMETRY_SHARE)))
     waits += [_worse(one.risk, 0.0, enough[slo_name(threshold)]) for threshold, one in pairs.crossings.items()]
     return min((wait for wait in waits if wait is not None), default=None)
 
@@ -48,5 +49,9 @@ def _worse(risk: RiskDifference, margin: float, enough: float) -> int | None:
 
 def _latency(pairs: PairEvidence, margin: float, direction: Direction, enough: float) -> int | None:
     """In pairs: not every pair has a ratio."""
-    ratios = until_ratio(pairs.ratio, margin, direction, enough)
-    return None if ratios is None else ceil(ratios * pairs.pairs / pairs.ratio.n)
+    sums = pairs.ratio
+    if not sums.n:
+        return None
+    log_e = log_e_above if direction is WORSE else log_e_below
+    ratios = until(lambda more: log_e(sums.scaled(1 + more / sums.n), margin, RHO), enough)
+    return None if ratios is None else ceil(ratios * pairs.pairs / sums.n)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shadowproxy.judge import mcnemar, sketch, symmetry
 from shadowproxy.judge.betting import RiskDifference
-from shadowproxy.judge.criteria import ERRORS, ERRORS_WEIGHT, LATENCY, LATENCY_WEIGHT, SLO_WEIGHT, slo_name
+from shadowproxy.judge.criteria import ERRORS, ERRORS_WEIGHT, LATENCY, LATENCY_WEIGHT, RHO, SLO_WEIGHT, SYMMETRY_SHARE, slo_name
 from shadowproxy.judge.detectors import ShiryaevRoberts
 from shadowproxy.judge.multiplicity import mean_log_e
 from shadowproxy.judge.symmetry import LogRatio
@@ -155,7 +155,7 @@ class PairEvidence:
     @property
     def log_e_slower(self) -> float:
         """Evidence that answers are slower by more than the margin, by symmetry (C4)."""
-        return symmetry.log_e_above(self.ratio, self.criteria.slower)
+        return symmetry.log_e_above(self.ratio, self.criteria.slower, RHO)
 
     @property
     def signs(self) -> tuple[int, int]:
@@ -170,7 +170,7 @@ class PairEvidence:
     @property
     def log_e_not_slower(self) -> float:
         """Evidence that answers are slower by less than the margin of SAFE."""
-        return symmetry.log_e_below(self.ratio, self.criteria.slower_safe)
+        return symmetry.log_e_below(self.ratio, self.criteria.slower_safe, RHO)
 
     @property
     def log_e_not_failing(self) -> float:
@@ -180,7 +180,8 @@ class PairEvidence:
     def regression_parts(self) -> list[Part]:
         """Every test for a regression, with its weight."""
         parts = [Part(ERRORS, ERRORS_WEIGHT, self.log_e_errors)]
-        parts.append(Part(LATENCY, LATENCY_WEIGHT, mean_log_e([(0.5, self.log_e_slower), (0.5, self.log_e_sign)])))
+        latency = mean_log_e([(SYMMETRY_SHARE, self.log_e_slower), (1 - SYMMETRY_SHARE, self.log_e_sign)])
+        parts.append(Part(LATENCY, LATENCY_WEIGHT if self.crossings else LATENCY_WEIGHT + SLO_WEIGHT, latency))
         share = SLO_WEIGHT / max(1, len(self.crossings))
         parts += [Part(slo_name(threshold), share, one.log_e_regression) for threshold, one in self.crossings.items()]
         return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shadowproxy import logbuckets
 from shadowproxy.control.metrics import BOUNDARIES_S, BOUNDS, COUNTER, HISTOGRAM, SPECS
 from tests.control.conftest import Api, until
 from tests.control.test_counts import full_tally
+from tests.judge.ticks import World
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -49,6 +51,7 @@ async def test_every_documented_metric_is_collected(api: Api) -> None:
     """With everything counted at least once, no documented family is without a sample."""
     supervisor = api.supervisor
     supervisor.counts.add(supervisor.counts.accounts[0], full_tally())
+    supervisor.judging.add(supervisor.counts.accounts[0], {"mirrors": {"all/shadow": World(random.Random(1)).tick(50)}})
     _, _, text = await api("GET", "/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}
     for spec in SPECS:

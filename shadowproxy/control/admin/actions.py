@@ -67,7 +67,7 @@ class Actions:
     async def verdict(self, request: web.Request) -> web.Response:
         """Whether each mirror's shadow is worse."""
         route, mirror = request.query.get("route"), request.query.get("mirror")
-        document = views.verdicts(self._supervisor, route, mirror)
+        document = await views.verdicts(self._supervisor, route, mirror)
         if not document["verdicts"] and (route is not None or mirror is not None):
             raise Refusal(404, "no mirror of that name on such a route")
         return _json(document)
