@@ -15,12 +15,13 @@ below it to keep the interval half-open).
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 
-SALT_LIMIT = 64
+SALT_LIMIT: Final = 64
 """Bytes of salt that blake2b's key takes."""
 
-_SCALE = float(2**64)
-_LARGEST = 1.0 - 2.0**-53
+_SCALE: Final = float(2**64)
+_LARGEST: Final = 1.0 - 2.0**-53
 
 
 def point(unit: bytes, salt: bytes) -> float:

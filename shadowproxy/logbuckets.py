@@ -9,16 +9,17 @@ minutes and hosts merge without loss.
 from __future__ import annotations
 
 from math import ceil, exp, log
+from typing import Final
 
-ACCURACY = 0.01
+ACCURACY: Final = 0.01
 """Relative error of a representative, hence of every quantile."""
 
-GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
-LN_GAMMA = log(GAMMA)
-BUCKETS_PER_NEPER = 1.0 / LN_GAMMA
+GAMMA: Final = (1 + ACCURACY) / (1 - ACCURACY)
+LN_GAMMA: Final = log(GAMMA)
+BUCKETS_PER_NEPER: Final = 1.0 / LN_GAMMA
 """Multiply ln(v) by this and round up to get the bucket."""
 
-_MIDDLE = 2.0 / (1.0 + GAMMA)
+_MIDDLE: Final = 2.0 / (1.0 + GAMMA)
 
 
 def bucket(value_ns: int) -> int:

@@ -17,7 +17,7 @@ from load.bench.ports import free_port
 from load.bench.processes import BenchError, Cpus
 from load.bench.proxies import OURS, Instance, NotInstalled, Proxy, Setup
 from load.bench.results import Measurement
-from load.bench.scenarios import HEADERS, Scenario, Shadow
+from load.bench.scenarios import HEADERS, Scenario, Shadow, varied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,6 +71,17 @@ def origins_of(scenario: Scenario, directory: Path, cpus: Cpus) -> tuple[Origin,
     if scenario.shadow is Shadow.HANGS:
         return live, PythonOrigin("shadow", directory, cpus, mode="hang")
     return live, PythonOrigin("shadow", directory, cpus) if scenario.upload else NginxOrigin("shadow", directory, cpus)
+
+
+VARIED_REQUESTS = 20000
+"""Different requests of the open-loop part of a varied scenario, sent in turn."""
+
+
+def requests_of(scenario: Scenario) -> bytes | tuple[bytes, ...]:
+    """What the open-loop part sends."""
+    if scenario.is_varied:
+        return tuple(openloop.request_of(scenario, varied(number)) for number in range(VARIED_REQUESTS))
+    return openloop.request_of(scenario, HEADERS)
 
 
 def judge(scenario: Scenario, closed: ClosedLoop, opened: Sample | None, mirrored: float) -> list[str]:
@@ -159,7 +170,7 @@ def open_loop(scenario: Scenario, instance: Instance, plan: Plan) -> Sample:
     """The fixed-rate part of a measurement."""
     load = openloop.Load(
         port=instance.port,
-        request=openloop.request_of(scenario, HEADERS),
+        request=requests_of(scenario),
         answer=scenario.answer,
         rate=plan.rate or scenario.rate,
         seconds=plan.open_seconds,

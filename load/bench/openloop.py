@@ -15,6 +15,7 @@ import os
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
@@ -67,7 +68,7 @@ class Load:
 
     Args:
         port: of 127.0.0.1.
-        request: the whole request, head and body.
+        request: the whole request, head and body; or several, which are sent in turn.
         answer: bytes that every answer's body must have.
         rate: requests a second.
         seconds: for how long requests are due.
@@ -76,7 +77,7 @@ class Load:
     """
 
     port: int
-    request: bytes
+    request: bytes | tuple[bytes, ...]
     answer: int
     rate: int
     seconds: float
@@ -117,7 +118,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, due_ns: int) -> None:
         self._due_ns = due_ns
-        self.transport.write(self._generator.load.request)
+        self.transport.write(next(self._generator.requests))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -174,6 +175,7 @@ class _Generator:
     def __init__(self, load: Load) -> None:
         self.load = load
         self.sample = Sample()
+        self.requests = cycle((load.request,) if isinstance(load.request, bytes) else load.request)
         self._idle: deque[_Connection] = deque()
         self._waiting: deque[int] = deque()
         self._connections: set[_Connection] = set()

@@ -43,6 +43,7 @@ http {{
     listen 127.0.0.1:{port} backlog=4096;
     default_type application/octet-stream;
     location / {{ return 200 "{small}"; }}
+    location = /varied {{ add_header X-Request-Id $request_id; return 200 "{small}"; }}
     location = /large {{ root {name}-files; }}
   }}
   server {{
@@ -135,7 +136,7 @@ class Origin(ABC):
 
 
 class NginxOrigin(Origin):
-    """The cheapest real server: 200 bytes anywhere, 100 KiB at /large."""
+    """The cheapest real server: 200 bytes anywhere, with a field of its own in each answer at /varied; 100 KiB at /large."""
 
     def command(self) -> list[str]:
         """Write its config and the large file."""

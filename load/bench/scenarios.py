@@ -47,6 +47,7 @@ class Scenario:
         upload: bytes of the request's body; 0 sends GET, more sends POST.
         shadow: what the mirror does.
         rate: requests a second of the open-loop part, below any proxy's saturation.
+        is_varied: whether every request and every answer has fields of its own (see `varied`).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Scenario:
     upload: int
     shadow: Shadow
     rate: int
+    is_varied: bool = False
 
     @property
     def method(self) -> str:
@@ -75,11 +77,33 @@ SCENARIOS: tuple[Scenario, ...] = (
         Shadow.HANGS,
         1000,
     ),
+    Scenario(
+        "varied-mirror",
+        "200 B answers, mirrored, every request and every answer with fields of its own",
+        "/varied?expand=items",
+        SMALL,
+        0,
+        Shadow.ANSWERS,
+        2000,
+        is_varied=True,
+    ),
     Scenario("large", "100 KiB answers", "/large", LARGE, 0, Shadow.OFF, 400),
     Scenario("large-mirror", "100 KiB answers, mirrored", "/large", LARGE, 0, Shadow.ANSWERS, 400),
     Scenario("upload", "64 KiB uploads", "/upload", SMALL, UPLOAD, Shadow.OFF, 400),
     Scenario("upload-mirror", "64 KiB uploads, mirrored", "/upload", SMALL, UPLOAD, Shadow.ANSWERS, 400),
 )
+
+
+USERS = 5000
+"""Users of a varied scenario: each has a cookie and an id of its own, more than any reader of heads keeps."""
+
+
+def varied(number: int) -> tuple[tuple[str, str], ...]:
+    """HEADERS as request `number` of a varied scenario has them: its user's cookie and id, a trace and a request id of its own."""
+    user = number % USERS
+    own = {"Cookie": f"session={user:032x}; theme=dark; consent=1", "X-User-Id": f"user-{user:05d}"}
+    fields = tuple((name, own.get(name, value)) for name, value in HEADERS)
+    return (*fields, ("traceparent", f"00-{number + 1:032x}-{number + 1:016x}-01"), ("X-Request-Id", f"{number:032x}"))
 
 
 def choose(names: str) -> list[Scenario]:

@@ -47,6 +47,10 @@ TARGETS = (
     Target("small-mirror", "envoy", 2.0),
     Target("small-mirror", "traefik", 2.5),
     Target("small-mirror", "floor", 2.0, 1.6),
+    Target("varied-mirror", BEST_PEER, 1.5, 2.5),
+    Target("varied-mirror", "envoy", 2.0),
+    Target("varied-mirror", "traefik", 2.5),
+    Target("varied-mirror", "floor", 2.0, 1.6),
     Target("small", "envoy", 1.5),
 )
 

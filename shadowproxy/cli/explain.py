@@ -116,7 +116,7 @@ def describe(config: Config, listener: Listener, head: bytes, client: str, body_
     try:
         if len(head) > limits.head:
             raise BadRequest(431, "head_too_long", f"read {len(head)} bytes of a head, limit {limits.head}")  # noqa: TRY301  as accept.py does
-        parts = RequestHeads(policy.wanted, count_limit=limits.header_count, line_limit=limits.request_line).read(head)
+        parts = RequestHeads(policy.wanted, policy.touched, count_limit=limits.header_count, line_limit=limits.request_line).read(head)
     except BadRequest as error:
         found["refused"] = _refusal(error.status, error.code, error.detail)
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from shadowproxy.config.model import CopyHeaders, Credentials
+from shadowproxy.config.model import CopyHeaders, Credentials, Percent
 
 if TYPE_CHECKING:
     from shadowproxy.config.model import Mirror, Route
@@ -38,7 +38,7 @@ def arm_of(route: Route, mirror: Mirror) -> Mirror | None:
     HEAD requests, with the users' credentials, because it goes where they went.
     """
     if mirror.control is not None:
-        return replace(mirror, name=mirror.name + CONTROL, to=mirror.control.to, control=None, resend=0.0)
+        return replace(mirror, name=mirror.name + CONTROL, to=mirror.control.to, control=None, resend=Percent(0.0))
     methods = tuple(method for method in mirror.methods if method in RESENT)
     if not mirror.resend or not methods or mirror.to == route.live:
         return None
@@ -48,9 +48,9 @@ def arm_of(route: Route, mirror: Mirror) -> Mirror | None:
         to=route.live,
         methods=methods,
         percent=mirror.resend,
-        holdout=0.0,
+        holdout=Percent(0.0),
         credentials=Credentials.KEEP,
         headers=CopyHeaders(),
         host="preserve",
-        resend=0.0,
+        resend=Percent(0.0),
     )

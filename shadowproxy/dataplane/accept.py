@@ -60,13 +60,13 @@ DRAIN_IDLE_NS: Final = 10**9
 GONE_CHECK_NS: Final = 250_000_000
 """How often a half-closed connection is asked whether its client is still there."""
 
-IDLE = 0
-HEAD = 1
-BODY = 2
-WAIT = 3
-TUNNEL = 4
-CLOSING = 5
-_STATES = ("idle", "head", "body", "wait", "tunnel", "closing")
+IDLE: Final = 0
+HEAD: Final = 1
+BODY: Final = 2
+WAIT: Final = 3
+TUNNEL: Final = 4
+CLOSING: Final = 5
+_STATES: Final = ("idle", "head", "body", "wait", "tunnel", "closing")
 
 
 class ClientConnection:

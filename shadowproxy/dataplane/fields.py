@@ -9,28 +9,29 @@ from __future__ import annotations
 from typing import Final
 
 # What a field name means to the proxy. 0: nothing, the line passes as it is.
-HOST = 1
-LENGTH = 2
-CODING = 3
-CONNECTION = 4
-DROP = 5
-EXPECT = 6
-UPGRADE = 7
-TE = 8
-FORWARDED = 9
-VIA = 10
-TRACEPARENT = 11
-MARK = 12
-TAG = 13
-SINGLETON = 14
-MAX_FORWARDS = 15
-REFUSE = 16
-CREDENTIAL = 17
-DATE = 18
-BAGGAGE = 19
-TRACESTATE = 20
-COLLECT = 32
+HOST: Final = 1
+LENGTH: Final = 2
+CODING: Final = 3
+CONNECTION: Final = 4
+DROP: Final = 5
+EXPECT: Final = 6
+UPGRADE: Final = 7
+TE: Final = 8
+FORWARDED: Final = 9
+VIA: Final = 10
+TRACEPARENT: Final = 11
+MARK: Final = 12
+TAG: Final = 13
+SINGLETON: Final = 14
+MAX_FORWARDS: Final = 15
+REFUSE: Final = 16
+DATE: Final = 17
+BAGGAGE: Final = 18
+TRACESTATE: Final = 19
+COLLECT: Final = 32
 """Bit: the policy looks at this field."""
+TOUCH: Final = 64
+"""Bit: some mirror's copies do not get this field as it came."""
 
 REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -56,8 +57,6 @@ REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"x-test-traffic": TAG,
     b"baggage": BAGGAGE,
     b"max-forwards": MAX_FORWARDS,
-    b"authorization": CREDENTIAL,
-    b"cookie": CREDENTIAL,
     # Fields of which a second line means that two readers may take different ones.
     b"content-type": SINGLETON,
     b"content-location": SINGLETON,

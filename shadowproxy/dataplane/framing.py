@@ -53,11 +53,11 @@ TRAILERS_DROPPED: Final = frozenset(
 )  # fmt: skip
 """Fields that mean nothing any more once the body has been read, or that belong to a connection: left out (RFC 9110 section 6.5.2)."""
 
-_SIZE = 0
-_DATA = 1
-_DATA_END = 2
-_TRAILERS = 3
-_DONE = 4
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILERS: Final = 3
+_DONE: Final = 4
 
 
 class ChunkedReader:

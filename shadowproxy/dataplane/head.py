@@ -12,12 +12,13 @@ The rules of request_head.py and response_head.py, and what they share:
     byte over 0x7E in the target, any version but 1.0 and 1.1.
 4.  Fields that belong to a connection are removed (RFC 9110 section 7.6.1), then ours are added, so
     a client's Connection field cannot remove ours. (HBH-05)
-5.  Fields repeat: one client sends the same ones with every request, one endpoint with every answer of a
-    second. What was read once is kept by its bytes (BLOCKS_LIMIT heads), with the verdict on it; a repeated
-    head costs one look-up instead of a parse (1 us instead of 13 for a request of 14 fields). Only the request line is then judged, by
-    a pattern that is stricter than llhttp.
-6.  Names are looked up in a table as they were sent; a spelling that was not seen before is
-    classified once, under its lower-case form with `_` and `.` read as `-` for our own names.
+5.  Heads repeat: one client sends the same fields with every request, one endpoint with every answer of a
+    second. What was read twice is kept by its bytes (BLOCKS_LIMIT heads), with the verdict on it; a repeated
+    head costs one look-up instead of a parse. Only the request line is then judged, by a pattern that is
+    stricter than llhttp.
+6.  Where heads differ their lines repeat: what a line means is looked up by the whole line (LINES_LIMIT lines),
+    so that only lines not seen before are taken apart. A name not seen before is classified under its
+    lower-case form with `_` and `.` read as `-` for our own names.
 """
 
 from __future__ import annotations
@@ -41,8 +42,33 @@ BLOCKS_LIMIT: Final = 1024
 BLOCK_BYTES_LIMIT: Final = 4096
 """A longer head is not kept. Together 4 MiB a worker, whatever clients send."""
 
-SPELLINGS_LIMIT: Final = 4096
-"""Spellings of names kept by one reader: far over what clients use, and a bound on what one can make us hold."""
+LINES_LIMIT: Final = 4096
+"""Lines whose meaning one reader keeps; when it is full it starts anew."""
+
+LINE_BYTES_LIMIT: Final = 512
+"""A longer line is understood anew each time. Together 2 MiB a worker and direction, whatever peers send."""
+
+NEWCOMERS_LIMIT: Final = 4096
+"""Hashes of heads that were read once: 8 bytes each."""
+
+
+class Newcomers:
+    """Tells what comes for the second time: heads that never repeat would push out those that do, at a price for each."""
+
+    __slots__ = ("_hashes",)
+
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+
+    def is_known(self, found: int) -> bool:
+        """Whether a head with the hash `found` was asked about lately; from now on it was."""
+        hashes = self._hashes
+        if found in hashes:
+            return True
+        if len(hashes) >= NEWCOMERS_LIMIT:
+            hashes.clear()
+        hashes.add(found)
+        return False
 
 
 class Completion:

@@ -11,6 +11,8 @@ where `pending` counts requests whose fate is not yet known (promise P2).
 
 from __future__ import annotations
 
+from typing import Final
+
 from shadowproxy.policy.mirrors import HOLDOUT, KILLED, MARKED, METHOD, NOT_SAMPLED, SHED_IN_FLIGHT, SHED_RANGE, TOO_LARGE, UPGRADE
 
 __all__ = [
@@ -20,19 +22,19 @@ __all__ = [
     "UPGRADE", "name_of",
 ]  # fmt: skip
 
-REFUSED = 1
-UNREACHABLE = 2
-CONNECT_TIMEOUT = 3
-TIMEOUT = 4
-RESET = 5
-TRUNCATED = 6
-MALFORMED = 7
-OVERFLOW = 8
-CLIENT_GONE = 9
-TLS = 10
-DROPPED = 11
+REFUSED: Final = 1
+UNREACHABLE: Final = 2
+CONNECT_TIMEOUT: Final = 3
+TIMEOUT: Final = 4
+RESET: Final = 5
+TRUNCATED: Final = 6
+MALFORMED: Final = 7
+OVERFLOW: Final = 8
+CLIENT_GONE: Final = 9
+TLS: Final = 10
+DROPPED: Final = 11
 
-FAILURES: dict[int, str] = {
+FAILURES: Final[dict[int, str]] = {
     REFUSED: "refused",  # the endpoint refused the connection
     UNREACHABLE: "unreachable",  # the name does not resolve, or no route to the host
     CONNECT_TIMEOUT: "connect_timeout",
@@ -53,24 +55,24 @@ def name_of(outcome: int) -> str:
 
 
 # Fates. The policy owns those that it decides (0 to 8); the data plane adds the rest.
-SHED_BREAKER = 9
-SHED_NO_ENDPOINT = 10
-SHED_MEMORY = 11
-SHED_LAG = 12
-PAIRED = 13
-FAILED_REFUSED = 14
-FAILED_UNREACHABLE = 15
-FAILED_CONNECT_TIMEOUT = 16
-FAILED_TIMEOUT = 17
-FAILED_RESET = 18
-FAILED_TRUNCATED = 19
-FAILED_MALFORMED = 20
-FAILED_TLS = 21
-CLIENT_LEFT = 22
-LIVE_UNFINISHED = 23
-SHED_ERROR = 24
+SHED_BREAKER: Final = 9
+SHED_NO_ENDPOINT: Final = 10
+SHED_MEMORY: Final = 11
+SHED_LAG: Final = 12
+PAIRED: Final = 13
+FAILED_REFUSED: Final = 14
+FAILED_UNREACHABLE: Final = 15
+FAILED_CONNECT_TIMEOUT: Final = 16
+FAILED_TIMEOUT: Final = 17
+FAILED_RESET: Final = 18
+FAILED_TRUNCATED: Final = 19
+FAILED_MALFORMED: Final = 20
+FAILED_TLS: Final = 21
+CLIENT_LEFT: Final = 22
+LIVE_UNFINISHED: Final = 23
+SHED_ERROR: Final = 24
 
-FATES: tuple[str, ...] = (
+FATES: Final[tuple[str, ...]] = (
     "not_sampled",  # outside the sampled range
     "holdout",  # sampled, and left unmirrored on purpose
     "method",  # not one of the mirror's methods
@@ -98,10 +100,10 @@ FATES: tuple[str, ...] = (
     "shed_error",  # a defect of ours in the copy's path; logged, and live went on
 )
 
-LOST = "lost"
+LOST: Final = "lost"
 """A fate that only the control process assigns: what a killed worker had not reported."""
 
-FATE_OF_FAILURE: dict[int, int] = {
+FATE_OF_FAILURE: Final[dict[int, int]] = {
     REFUSED: FAILED_REFUSED,
     UNREACHABLE: FAILED_UNREACHABLE,
     CONNECT_TIMEOUT: FAILED_CONNECT_TIMEOUT,

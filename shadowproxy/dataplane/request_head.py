@@ -13,7 +13,6 @@ from shadowproxy.dataplane.fields import (
     CODING,
     COLLECT,
     CONNECTION,
-    CREDENTIAL,
     DROP,
     EXPECT,
     FORWARDED,
@@ -29,13 +28,24 @@ from shadowproxy.dataplane.fields import (
     SINGLETON,
     TAG,
     TE,
+    TOUCH,
     TRACEPARENT,
     TRACESTATE,
     UNTAGGED,
     UPGRADE,
     VIA,
 )
-from shadowproxy.dataplane.head import BLOCK_BYTES_LIMIT, BLOCKS_LIMIT, CHUNKED, CRLF, LENGTH_LIMIT, SPELLINGS_LIMIT, Completion
+from shadowproxy.dataplane.head import (
+    BLOCK_BYTES_LIMIT,
+    BLOCKS_LIMIT,
+    CHUNKED,
+    CRLF,
+    LENGTH_LIMIT,
+    LINE_BYTES_LIMIT,
+    LINES_LIMIT,
+    Completion,
+    Newcomers,
+)
 from shadowproxy.errors import BadRequest
 
 _AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]{0,5})?")
@@ -59,13 +69,13 @@ class RequestHead:
 
     `lines` are the field lines to forward, without connection-level fields and without those that the
     proxy writes itself; `common` is the same, each with CRLF. `length` is the body's: 0 for none, CHUNKED, else
-    bytes. `fields` has values by lower-case name for the names that the policy wants. `credentials` are those
-    of `lines` that carry any. `copies` keeps, by mirror, the lines that its copies get.
+    bytes. `fields` has values by lower-case name for the names that the policy wants; `touched` has name and line
+    of those that a copy may leave out or change. `copies` keeps, by mirror, the lines that its copies get.
     """
 
     __slots__ = (
-        "authority", "common", "connection_tokens", "copies", "credentials", "expects_continue", "fields", "forwarded", "is_http10", "is_keep_alive",
-        "is_tagged", "length", "lines", "mark", "max_forwards", "te_trailers", "traceparent", "upgrade", "via",
+        "authority", "common", "connection_tokens", "copies", "expects_continue", "fields", "forwarded", "is_http10", "is_keep_alive",
+        "is_tagged", "length", "lines", "mark", "max_forwards", "te_trailers", "touched", "traceparent", "upgrade", "via",
     )  # fmt: skip
 
     def __init__(self, lines: list[bytes], *, is_http10: bool) -> None:
@@ -82,7 +92,7 @@ class RequestHead:
         self.expects_continue = False
         self.is_tagged = False
         self.te_trailers = False
-        self.credentials: list[bytes] = _NO_LINES
+        self.touched: list[tuple[bytes, bytes]] = _NO_PAIRS
         self.forwarded: list[tuple[bytes, bytes]] = _NO_PAIRS
         self.via: list[bytes] = _NO_LINES
         self.connection_tokens: list[bytes] = _NO_LINES
@@ -92,6 +102,23 @@ class RequestHead:
     def __repr__(self) -> str:
         return f"RequestHead({self.authority.decode('latin-1')}, length={self.length}, fields={len(self.lines)})"
 
+
+class Meaning:
+    """What a line says to us: `action` is what its field is (fields.py), the name is in lower case, the value without space around it."""
+
+    __slots__ = ("action", "name", "value")
+
+    def __init__(self, action: int, name: bytes, value: bytes) -> None:
+        self.action = action
+        self.name = name
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Meaning({self.action}, {self.name.decode('latin-1')})"
+
+
+_INERT: Final = Meaning(0, b"", b"")
+"""Nothing: the line passes as it came."""
 
 RequestParts = tuple[bytes, bytes, bytes, RequestHead]
 """Method, target in origin form, path (the target without its query), and the fields."""
@@ -108,20 +135,23 @@ class RequestHeads:
 
     Args:
         wanted: lower-case names whose values the policy looks at.
+        touched: lower-case names of the fields that some mirror's copies do not get as they came.
         count_limit: field lines; over it 431.
         line_limit: bytes of the request line; over it 414.
     """
 
-    __slots__ = ("_blocks", "_complete", "_count_limit", "_line_limit", "_parser", "_spellings", "_wanted")
+    __slots__ = ("_blocks", "_complete", "_count_limit", "_line_limit", "_meanings", "_newcomers", "_parser", "_touched", "_wanted")
 
-    def __init__(self, wanted: frozenset[bytes], *, count_limit: int, line_limit: int) -> None:
+    def __init__(self, wanted: frozenset[bytes], touched: frozenset[bytes] = frozenset(), *, count_limit: int, line_limit: int) -> None:
         self._wanted = wanted
+        self._touched = touched
         self._count_limit = count_limit
         self._line_limit = line_limit
         self._complete = Completion()
         self._parser = HttpRequestParser(self._complete)
-        self._spellings: dict[bytes, int] = {}
+        self._meanings: dict[bytes, Meaning] = {}
         self._blocks: dict[bytes, RequestHead] = {}
+        self._newcomers = Newcomers()
 
     def read(self, head: bytes) -> RequestParts:
         """The request whose head is `head`, from the request line to the empty line.
@@ -132,15 +162,15 @@ class RequestHeads:
         known = self.recall(head)
         if known is not None:
             return known
-        start_end = head.find(CRLF)
-        start = head[:start_end]
-        block = head[start_end + 2 :]
-        self._judge(head)
+        lines = self._judge(head)
+        start = lines[0]
+        # The request line, and the empty line at the end.
+        del lines[0], lines[-1]
         parts = start.split(b" ")
         try:
             if len(parts) != 3:
                 raise BadRequest(400, "malformed_request_line", "a request line is METHOD target HTTP/1.1, one space between each")
-            return self._read(parts, block, start_end)
+            return self._read(parts, lines, head, len(start))
         except BadRequest:
             self._parser = HttpRequestParser(self._complete)
             raise
@@ -160,8 +190,8 @@ class RequestHeads:
         method, target, path = plain.group(1, 2, 3)
         return (method, target, path, known) if method in METHODS else None
 
-    def _judge(self, head: bytes) -> None:
-        """The verdict of llhttp, and that the head's lines are what a split at CRLF gives.
+    def _judge(self, head: bytes) -> list[bytes]:
+        """The verdict of llhttp; returns the head's lines, the empty one at its end included.
 
         Raises:
             BadRequest: it is no head, or ends elsewhere.
@@ -178,20 +208,21 @@ class RequestHeads:
         if complete.heads != 1:
             self._parser = HttpRequestParser(complete)
             raise BadRequest(400, "malformed_head", "the head does not end where its empty line is")
-        # llhttp has checked that CR and LF only come as CRLF; this keeps it true if a version of it should not (P5).
-        if not head.count(b"\n") == head.count(b"\r") == head.count(CRLF):
+        # llhttp has checked that CR and LF only come as CRLF; this keeps it true if a version of it should not (P5):
+        # splitlines takes either for an end of line, and then less than two bytes a line are missing.
+        lines = head.splitlines()
+        if sum(map(len, lines)) + 2 * len(lines) != len(head) or lines[-1]:
             self._parser = HttpRequestParser(complete)
             raise BadRequest(400, "bare_cr_or_lf", "CR and LF must come together")
+        return lines
 
-    def _read(self, parts: list[bytes], block: bytes, start_bytes: int) -> RequestParts:
+    def _read(self, parts: list[bytes], lines: list[bytes], whole: bytes, start_bytes: int) -> RequestParts:
         method, target, version = parts
         if start_bytes > self._line_limit:
             raise BadRequest(414, "request_line_too_long", f"read a request line of {start_bytes} bytes, limit {self._line_limit}")
         if version not in (b"HTTP/1.1", b"HTTP/1.0"):
             raise BadRequest(505, "unsupported_version", "only HTTP/1.1 and HTTP/1.0 are spoken here")
         is_http10 = version == b"HTTP/1.0"
-        lines = block.split(CRLF)
-        del lines[-2:]
         if len(lines) > self._count_limit:
             raise BadRequest(431, "too_many_fields", f"read {len(lines)} header lines, limit {self._count_limit}")
         head = RequestHead(lines, is_http10=is_http10)
@@ -202,28 +233,32 @@ class RequestHeads:
         if head.length or head.upgrade or b"upgrade" in head.connection_tokens or not head.is_keep_alive:
             # llhttp now expects a body, a tunnel or silence; we frame bodies ourselves (framing.py), so it starts anew.
             self._parser = HttpRequestParser(self._complete)
-        if is_origin_form and not is_http10 and not head.upgrade and head.max_forwards < 0 and len(block) <= BLOCK_BYTES_LIMIT:
-            if len(self._blocks) >= BLOCKS_LIMIT:
-                self._blocks.clear()
-            self._blocks[block] = head
+        if is_origin_form and not is_http10 and not head.upgrade and head.max_forwards < 0:
+            block = whole[start_bytes + 2 :]
+            if len(block) <= BLOCK_BYTES_LIMIT and self._newcomers.is_known(hash(block)):
+                if len(self._blocks) >= BLOCKS_LIMIT:
+                    self._blocks.clear()
+                self._blocks[block] = head
         return method, target, path, head
 
     def _classify(self, head: RequestHead, method: bytes) -> None:
-        special: list[tuple[int, int, bytes, bytes]] = []
-        spellings = self._spellings
-        index = -1
-        for line in head.lines:
-            index += 1
-            name = line[: line.find(b":")]
-            action = spellings.get(name)
-            if action is None:
-                action = self._learn(name)
-            if action:
-                special.append((index, action, name, line))
+        lines = head.lines
+        # The look-ups in one go, without a loop of ours: nearly all lines were seen before and mean nothing to us.
+        found: list[Meaning | None] = list(map(self._meanings.get, lines))
+        special: list[tuple[int, Meaning]] = []
+        for index, known in enumerate(found):
+            meaning = known if known is not None else self._understand(lines[index])
+            if meaning is not _INERT:
+                special.append((index, meaning))
         _apply(head, method, special)
 
-    def _learn(self, name: bytes) -> int:
-        """The meaning of a spelling seen for the first time."""
+    def _understand(self, line: bytes) -> Meaning:
+        """What a line seen for the first time means.
+
+        Raises:
+            BadRequest: it is a Host that is none, whatever comes beside it.
+        """
+        name = line[: line.find(b":")]
         lower = name.lower()
         action = REQUEST_FIELDS.get(lower, 0)
         if not action:
@@ -236,13 +271,21 @@ class RequestHeads:
                 action = DROP
         if lower in self._wanted:
             action |= COLLECT
-        if len(self._spellings) >= SPELLINGS_LIMIT:
-            self._spellings.clear()
-        self._spellings[bytes(name)] = action
-        return action
+        if lower in self._touched:
+            action |= TOUCH
+        value = line[len(name) + 1 :].strip(b" \t")
+        if action & ~(COLLECT | TOUCH) == HOST and _AUTHORITY.fullmatch(value) is None:
+            raise BadRequest(400, "malformed_host", "Host must be a host and optionally a port")
+        meaning = Meaning(action, lower, value) if action else _INERT
+        # A trace's id comes once, or a few times; the rest is what clients repeat.
+        if action & ~(COLLECT | TOUCH) != TRACEPARENT and len(line) <= LINE_BYTES_LIMIT:
+            if len(self._meanings) >= LINES_LIMIT:
+                self._meanings.clear()
+            self._meanings[line] = meaning
+        return meaning
 
 
-def _apply(request: RequestHead, method: bytes, special: list[tuple[int, int, bytes, bytes]]) -> None:  # a dispatch: one case a field
+def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning]]) -> None:  # a dispatch: one case a field
     """Take from the special lines what they say, and out of `lines` what is not forwarded."""
     lines = request.lines
     drop: list[int] = []
@@ -250,13 +293,21 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, int, by
     states: list[int] = []
     has_host = has_length = has_coding = False
     seen: list[bytes] = []
-    for index, flagged, name, line in special:
-        value = line[len(name) + 1 :].strip(b" \t")
-        action = flagged & ~COLLECT
+    for index, meaning in special:
+        flagged = meaning.action
+        name = meaning.name
+        value = meaning.value
+        action = flagged & ~(COLLECT | TOUCH)
         if flagged & COLLECT:
             if request.fields is _NO_FIELDS:
                 request.fields = {}
-            request.fields.setdefault(name.lower(), []).append(value)
+            request.fields.setdefault(name, []).append(value)
+        if flagged & TOUCH:
+            if request.touched is _NO_PAIRS:
+                request.touched = []
+            request.touched.append((name, lines[index]))
+        if not action:
+            continue
         if action == HOST:
             if has_host:
                 raise BadRequest(400, "duplicate_host", "two Host fields")
@@ -264,21 +315,14 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, int, by
             if not value:
                 # Two readers could take an empty Host for two things: each leg gets its endpoint's instead.
                 drop.append(index)
-            if _AUTHORITY.fullmatch(value) is None:
-                raise BadRequest(400, "malformed_host", "Host must be a host and optionally a port")
             request.authority = value
         elif action == CONNECTION:
             drop.append(index)
             connection.append(value.lower())
-        elif action == CREDENTIAL:
-            if request.credentials is _NO_LINES:
-                request.credentials = []
-            request.credentials.append(line)
         elif action == SINGLETON:
-            lower = name.lower()
-            if lower in seen:
-                raise BadRequest(400, "duplicate_field", f"two {lower.decode('latin-1')} fields")
-            seen.append(lower)
+            if name in seen:
+                raise BadRequest(400, "duplicate_field", f"two {name.decode('latin-1')} fields")
+            seen.append(name)
         elif action == LENGTH:
             if has_length or not value.isdigit():
                 raise BadRequest(400, "malformed_content_length", "Content-Length must be one number")
@@ -313,7 +357,7 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, int, by
             drop.append(index)
             if request.forwarded is _NO_PAIRS:
                 request.forwarded = []
-            request.forwarded.append((name.lower(), value))
+            request.forwarded.append((name, value))
         elif action == VIA:
             drop.append(index)
             if request.via is _NO_LINES:
@@ -361,8 +405,8 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, int, by
     if states and len(request.traceparent) < 2:
         # W3C Trace Context section 3.3: vendors' state belongs to a trace; a new trace begins without.
         drop += states
-    drop.sort(reverse=True)
-    for index in drop:
+    drop.sort()
+    for index in reversed(drop):
         del lines[index]
 
 
@@ -434,6 +478,8 @@ def _replace_host(request: RequestHead, authority: bytes) -> None:
     """RFC 9112 section 3.2.2: the target's authority counts, whatever Host says."""
     request.authority = authority
     line = b"Host: " + authority
+    request.touched = [touched for touched in request.touched if touched[0] != b"host"]
+    request.touched.append((b"host", line))
     for index, old in enumerate(request.lines):
         if old[:5].lower() == b"host:":
             request.lines[index] = line

@@ -8,11 +8,37 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from shadowproxy.dataplane.fields import CODING, CONNECTION, DATE, LENGTH, OPTIONS, PROTECTED, RESPONSE_FIELDS, UPGRADE
-from shadowproxy.dataplane.head import BLOCK_BYTES_LIMIT, BLOCKS_LIMIT, CHUNKED, CRLF, SPELLINGS_LIMIT, UNTIL_CLOSE, Completion
+from shadowproxy.dataplane.head import (
+    BLOCK_BYTES_LIMIT,
+    BLOCKS_LIMIT,
+    CHUNKED,
+    LINE_BYTES_LIMIT,
+    LINES_LIMIT,
+    UNTIL_CLOSE,
+    Completion,
+    Newcomers,
+)
 from shadowproxy.errors import BadResponse
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
 """RFC 9112 section 4. llhttp lets control characters pass in the reason; nobody else should have to (CVE-2026-34520)."""
+
+
+class Meaning:
+    """What a line says to us: `action` is what its field is (fields.py), the value is without space around it."""
+
+    __slots__ = ("action", "value")
+
+    def __init__(self, action: int, value: bytes) -> None:
+        self.action = action
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Meaning({self.action}, {self.value.decode('latin-1')!r})"
+
+
+_INERT: Final = Meaning(0, b"")
+"""Nothing: the line passes as it came."""
 
 
 class ResponseHead:
@@ -42,13 +68,15 @@ class ResponseHead:
 class ResponseHeads:
     """Reads answers' heads, as strictly as requests: an upstream is a peer like any other."""
 
-    __slots__ = ("_blocks", "_complete", "_count_limit", "_spellings")
+    __slots__ = ("_blocks", "_complete", "_count_limit", "_meanings", "_newcomers", "_statuses")
 
     def __init__(self, *, count_limit: int = 500) -> None:
         self._blocks: dict[bytes, ResponseHead] = {}
         self._complete = Completion()
         self._count_limit = count_limit
-        self._spellings: dict[bytes, int] = {}
+        self._meanings: dict[bytes, Meaning] = {}
+        self._newcomers = Newcomers()
+        self._statuses: dict[bytes, int] = {}
 
     def read(self, head: bytes, method: bytes) -> ResponseHead:
         """The answer to a request of `method` whose head is `head`, from the status line to the empty line.
@@ -68,14 +96,15 @@ class ResponseHeads:
             pass
         except HttpParserError as error:
             raise BadResponse("malformed_head", str(error).split("b'")[0][:120]) from None
-        lines = head.split(CRLF)
-        del lines[-2:]
-        start = lines[0]
-        if complete.heads != 1 or not head.count(b"\n") == head.count(b"\r") == len(lines) + 1 or _STATUS_LINE.fullmatch(start) is None:
+        # splitlines takes a bare CR or LF for an end of line too, and then less than two bytes a line are missing.
+        lines = head.splitlines()
+        if complete.heads != 1 or sum(map(len, lines)) + 2 * len(lines) != len(head) or lines.pop():
             raise BadResponse("malformed_head", "not an HTTP/1 head")
+        start = lines[0]
+        status = self._statuses.get(start) or self._learn(start)
         if len(lines) - 1 > self._count_limit:
             raise BadResponse("too_many_fields", f"read {len(lines) - 1} header lines, limit {self._count_limit}")
-        response = ResponseHead(int(start[9:12]))
+        response = ResponseHead(status)
         is_http10 = start[7:8] == b"0"
         if is_http10:
             # RFC 9110 section 2.5: the version is the sender's own.
@@ -84,26 +113,26 @@ class ResponseHeads:
         response.wire = b"\r\n".join([*lines, b""])
         if response.status < 200 or response.status in (204, 304) or method == b"HEAD":
             response.length = 0
-        elif len(head) <= BLOCK_BYTES_LIMIT:
+        elif len(head) <= BLOCK_BYTES_LIMIT and self._newcomers.is_known(hash(head)):
             if len(self._blocks) >= BLOCKS_LIMIT:
                 self._blocks.clear()
             self._blocks[head] = response
         return response
 
     def _classify(self, response: ResponseHead, lines: list[bytes], *, is_http10: bool) -> None:
-        spellings = self._spellings
+        # The look-ups in one go, as in request_head.py.
+        found: list[Meaning | None] = list(map(self._meanings.get, lines))
         drop: list[int] = []
         tokens = b""
         has_coding = False
-        for index in range(1, len(lines)):
-            line = lines[index]
-            name = line[: line.find(b":")]
-            action = spellings.get(name)
-            if action is None:
-                action = self._learn(name)
+        for index, known in enumerate(found):
+            if known is _INERT or not index:
+                continue
+            meaning = known if known is not None else self._understand(lines[index])
+            action = meaning.action
+            value = meaning.value
             if not action:
                 continue
-            value = line[len(name) + 1 :].strip(b" \t")
             if action == LENGTH:
                 if response.announced >= 0 or not value.isdigit() or len(value) > 18:
                     raise BadResponse("malformed_content_length", "Content-Length must be one number")
@@ -116,9 +145,9 @@ class ResponseHeads:
             else:
                 drop.append(index)
                 if action == CONNECTION:
-                    tokens = tokens + b"," + value.lower() if tokens else value.lower()
+                    tokens = tokens + b"," + value if tokens else value
                 elif action == CODING:
-                    if has_coding or value.lower() != b"chunked" or is_http10:
+                    if has_coding or value != b"chunked" or is_http10:
                         raise BadResponse("unsupported_coding", "Transfer-Encoding must be chunked, once, in HTTP/1.1")
                     has_coding = True
                 elif action == UPGRADE:
@@ -127,12 +156,14 @@ class ResponseHeads:
             if response.announced >= 0:
                 raise BadResponse("length_and_coding", "Content-Length and Transfer-Encoding together")
             response.length = CHUNKED
-        if tokens or is_http10:
+        if tokens == b"close":
+            response.is_reusable = False
+        elif is_http10 or (tokens and tokens != b"keep-alive"):
             options = [part.strip(b" \t") for part in tokens.split(b",")]
             response.is_reusable = b"close" not in options and (not is_http10 or b"keep-alive" in options)
-            if options not in ([b"keep-alive"], [b"close"]):
-                self._nominated(lines, options, drop)
-        for place in sorted(drop, reverse=True):
+            self._nominated(lines, options, drop)
+            drop.sort()
+        for place in reversed(drop):
             del lines[place]
 
     @staticmethod
@@ -143,9 +174,31 @@ class ResponseHeads:
                 if index not in drop and lines[index][: lines[index].find(b":")].lower() in names:
                     drop.append(index)
 
-    def _learn(self, name: bytes) -> int:
+    def _understand(self, line: bytes) -> Meaning:
+        """What a line seen for the first time means."""
+        name = line[: line.find(b":")]
         action = RESPONSE_FIELDS.get(name.lower(), 0)
-        if len(self._spellings) >= SPELLINGS_LIMIT:
-            self._spellings.clear()
-        self._spellings[bytes(name)] = action
-        return action
+        meaning = _INERT
+        if action:
+            value = line[len(name) + 1 :].strip(b" \t")
+            meaning = Meaning(action, value.lower() if action in (CONNECTION, CODING) else value)
+        if len(line) <= LINE_BYTES_LIMIT:
+            if len(self._meanings) >= LINES_LIMIT:
+                self._meanings.clear()
+            self._meanings[line] = meaning
+        return meaning
+
+    def _learn(self, start: bytes) -> int:
+        """The status of a status line seen for the first time.
+
+        Raises:
+            BadResponse: it is none.
+        """
+        if _STATUS_LINE.fullmatch(start) is None:
+            raise BadResponse("malformed_head", "not an HTTP/1 head")
+        status = int(start[9:12])
+        if len(start) <= LINE_BYTES_LIMIT:
+            if len(self._statuses) >= LINES_LIMIT:
+                self._statuses.clear()
+            self._statuses[start] = status
+        return status

@@ -17,9 +17,9 @@ from shadowproxy.logbuckets import bucket
 OPEN: Final = -1
 """A pair's fate while it is not known."""
 
-_LIVE_DONE = 1
-_SHADOW_DONE = 2
-_BOTH_DONE = 3
+_LIVE_DONE: Final = 1
+_SHADOW_DONE: Final = 2
+_BOTH_DONE: Final = 3
 
 Buckets = dict[int, int]
 

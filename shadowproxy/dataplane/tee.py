@@ -248,17 +248,15 @@ class Tee:
 
 def copied_lines(head: RequestHead, policy: MirrorPolicy, endpoint: bytes) -> bytes:
     """The client's lines by a mirror's header rules, each with CRLF; `endpoint` is the Host where the client sent none."""
-    kept: list[bytes] = [] if head.authority else [b"Host: " + endpoint]
-    for line in head.lines:
-        name = line[: line.find(b":")].lower()
+    # Between two CRLFs, so that no line is taken for the end of a longer one.
+    lines = CRLF + head.common
+    for name, line in head.touched:
         if name in policy.removed:
-            continue
-        if name == b"host" and policy.host_mode != "preserve":
-            kept.append(b"Host: " + _rewritten_host(line[5:].strip(b" \t"), policy.host_mode, policy.host_text))
-        else:
-            kept.append(line)
-    kept.append(b"")
-    return CRLF.join(kept)
+            lines = lines.replace(CRLF + line + CRLF, CRLF, 1)
+        elif name == b"host" and policy.host_mode != "preserve":
+            host = _rewritten_host(line[5:].strip(b" \t"), policy.host_mode, policy.host_text)
+            lines = lines.replace(CRLF + line + CRLF, b"\r\nHost: %b\r\n" % host, 1)
+    return lines[2:] if head.authority else b"Host: %b%b" % (endpoint, lines)
 
 
 def _rewritten_host(host: bytes, mode: str, text: bytes) -> bytes:

@@ -33,12 +33,12 @@ HEAD_LIMIT: Final = 131072
 INTERIM_LIMIT: Final = 32
 """1xx answers before the final one; more is an attack on us or on the client."""
 
-IDLE = 0
-AWAITING = 1
-BODY = 2
-TUNNEL = 3
-CLOSED = 4
-_STATES = ("idle", "awaiting", "body", "tunnel", "closed")
+IDLE: Final = 0
+AWAITING: Final = 1
+BODY: Final = 2
+TUNNEL: Final = 3
+CLOSED: Final = 4
+_STATES: Final = ("idle", "awaiting", "body", "tunnel", "closed")
 
 _START: Final = b"HTTP/1."
 

@@ -131,7 +131,7 @@ class Worker:
         self.idle_ns = nanoseconds(limits.idle_timeout)
         self.write_ns = nanoseconds(limits.write_timeout)
         self.access_sample = config.access_log.sample if config.access_log.path else 0.0
-        self.request_heads = RequestHeads(policy.wanted, count_limit=limits.header_count, line_limit=limits.request_line)
+        self.request_heads = RequestHeads(policy.wanted, policy.touched, count_limit=limits.header_count, line_limit=limits.request_line)
         self.limits = limits
         self.config = config
         self.fleets = fleets

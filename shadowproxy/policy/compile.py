@@ -23,8 +23,12 @@ def compile_policy(config: Config, generation: int) -> Policy:
     """The decision table of `config`, which has been checked; `generation` counts reloads from 1."""
     routes = tuple(_route(route) for route in config.routes)
     wanted = {name for route in routes for name, _ in route.headers}
+    touched: set[bytes] = set()
     for route in routes:
         for mirror in route.mirrors:
+            touched |= mirror.removed
+            if mirror.host_mode != "preserve":
+                touched.add(b"host")
             if mirror.unit and mirror.unit[0] == "header":
                 wanted.add(mirror.unit[1])
             elif mirror.unit and mirror.unit[0] == "cookie":
@@ -33,6 +37,7 @@ def compile_policy(config: Config, generation: int) -> Policy:
         generation=generation,
         routes=routes,
         wanted=frozenset(wanted),
+        touched=frozenset(touched),
         asks_host=any(route.host or route.host_suffix for route in routes),
     )
 

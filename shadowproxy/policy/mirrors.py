@@ -18,19 +18,20 @@ whole units out while the units that remain stay complete.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-COPY = -1
+COPY: Final = -1
 """The decision to mirror; every other decision is the fate of a request that is not."""
 
-NOT_SAMPLED = 0
-HOLDOUT = 1
-METHOD = 2
-TOO_LARGE = 3
-MARKED = 4
-UPGRADE = 5
-KILLED = 6
-SHED_IN_FLIGHT = 7
-SHED_RANGE = 8
+NOT_SAMPLED: Final = 0
+HOLDOUT: Final = 1
+METHOD: Final = 2
+TOO_LARGE: Final = 3
+MARKED: Final = 4
+UPGRADE: Final = 5
+KILLED: Final = 6
+SHED_IN_FLIGHT: Final = 7
+SHED_RANGE: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

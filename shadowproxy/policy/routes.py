@@ -77,13 +77,14 @@ def _has(headers: Mapping[bytes, list[bytes]], name: bytes, value: bytes) -> boo
 class Policy:
     """The compiled decision table of one config generation. Replaced whole, by one assignment.
 
-    `wanted` has the lower-case names of the header fields that conditions or keys look at;
-    `asks_host` says whether any route looks at the host.
+    `wanted` has the lower-case names of the header fields that conditions or keys look at, `touched` of those
+    that some mirror's copies do not get as they came; `asks_host` says whether any route looks at the host.
     """
 
     generation: int
     routes: tuple[RoutePolicy, ...]
     wanted: frozenset[bytes]
+    touched: frozenset[bytes]
     asks_host: bool
 
     def find(self, listener: str, host: bytes, path: bytes, method: bytes, headers: Mapping[bytes, list[bytes]]) -> RoutePolicy | None:

@@ -10,9 +10,10 @@ MEANINGS = {name: value for name, value in vars(fields).items() if name.isupper(
 
 
 def test_each_meaning_has_a_number_of_its_own() -> None:
-    """And none of them runs into the bit that says that the policy looks at a field."""
+    """And none of them runs into the bits that say who looks at a field."""
     assert len(set(MEANINGS.values())) == len(MEANINGS)
-    assert all(value < fields.COLLECT for name, value in MEANINGS.items() if name != "COLLECT")
+    assert all(value < fields.COLLECT for name, value in MEANINGS.items() if name not in ("COLLECT", "TOUCH"))
+    assert fields.COLLECT & fields.TOUCH == 0
 
 
 @pytest.mark.parametrize("table", [fields.REQUEST_FIELDS, fields.RESPONSE_FIELDS])

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 from shadowproxy.dataplane import request_head
 from shadowproxy.dataplane.fields import SAFE_METHODS
-from shadowproxy.dataplane.head import BLOCK_BYTES_LIMIT, BLOCKS_LIMIT, CHUNKED
+from shadowproxy.dataplane.head import BLOCK_BYTES_LIMIT, BLOCKS_LIMIT, CHUNKED, LINE_BYTES_LIMIT
 from shadowproxy.dataplane.request_head import METHODS, HeadProbe, RequestHead, RequestHeads
 from shadowproxy.errors import BadRequest
 
 WANTED = frozenset({b"x-user", b"cookie"})
+TOUCHED = frozenset({b"cookie"})
 
 
 def _reader() -> RequestHeads:
-    return RequestHeads(WANTED, count_limit=20, line_limit=200)
+    return RequestHeads(WANTED, TOUCHED, count_limit=20, line_limit=200)
 
 
 def _head(start: str, *lines: str, host: str = "Host: shop.example") -> bytes:
@@ -45,7 +46,8 @@ def test_remembering_changes_no_verdict(separator: bytes) -> None:
     """For every byte value in every place of a head: a reader that has seen the fields says what a fresh one says."""
     base = _head("GET /a?b HTTP/1.1", "X-User: u7", "Cookie: a=b")
     warm = _reader()
-    warm.read(base)
+    for _ in range(2):
+        warm.read(base)
     for place in range(len(base)):
         for value in range(256):
             byte = bytes([value])
@@ -89,7 +91,8 @@ def test_methods_of_other_protocols_are_not_remembered(method: bytes) -> None:
     assert method not in METHODS
     head = _head(f"{method.decode()} /x HTTP/1.1", "A: 1")
     warm = _reader()
-    warm.read(_head("GET /x HTTP/1.1", "A: 1"))
+    for _ in range(2):
+        warm.read(_head("GET /x HTTP/1.1", "A: 1"))
     assert _verdict(warm, head) == _verdict(_reader(), head)
     assert _verdict(warm, head)[0] in (400, 501, b"SOURCE")
 
@@ -101,18 +104,40 @@ def test_safe_methods_are_methods() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long head is not kept, and a reader that is full starts anew."""
+    """Only what comes twice is kept, a long head or line never, and a reader that is full starts anew."""
     reader = _reader()
     for number in range(BLOCKS_LIMIT + 5):
-        reader.read(_head("GET / HTTP/1.1", f"X: {number}"))
+        for _ in range(2):
+            reader.read(_head("GET / HTTP/1.1", f"X: {number}"))
         assert len(reader._blocks) <= BLOCKS_LIMIT
     assert len(reader._blocks) == 5
-    reader.read(_head("GET / HTTP/1.1", "X: " + "y" * BLOCK_BYTES_LIMIT))
+    for _ in range(3):
+        reader.read(_head("GET / HTTP/1.1", "X: " + "y" * BLOCK_BYTES_LIMIT))
     assert len(reader._blocks) == 5
-    monkeypatch.setattr(request_head, "SPELLINGS_LIMIT", 4)
+    assert all(len(line) <= LINE_BYTES_LIMIT for line in reader._meanings)
+    monkeypatch.setattr(request_head, "LINES_LIMIT", 4)
     for number in range(30):
         reader.read(_head("GET / HTTP/1.1", f"X-{number}: 1"))
-    assert len(reader._spellings) <= 5
+    assert len(reader._meanings) <= 4
+
+
+def test_heads_that_come_once_push_nothing_out() -> None:
+    """A client that never repeats itself costs those that do nothing."""
+    reader = _reader()
+    for _ in range(2):
+        reader.read(_head("GET / HTTP/1.1", "A: 1"))
+    for number in range(3 * BLOCKS_LIMIT):
+        reader.read(_head("GET / HTTP/1.1", f"X: {number}"))
+    assert len(reader._blocks) == 1
+
+
+def test_traces_are_not_kept() -> None:
+    """Every request has another: they would only push out what repeats."""
+    reader = _reader()
+    for number in range(1, 20):
+        parts = reader.read(_head("GET / HTTP/1.1", f"Traceparent: 00-{number:032x}-{number:016x}-01"))
+        assert parts[3].traceparent == b"00-%032x-%016x-01" % (number, number)
+    assert not [line for line in reader._meanings if line.lower().startswith(b"traceparent")]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +217,7 @@ def test_targets_are_taken_as_sent(start: str, method: bytes, target: bytes, pat
         (["X-Shadow-Other: 1", "X_Fault_Delay: 1"], {"lines": [b"Host: shop.example"]}),
         (["X-Forwarded-For: 1", "Forwarded: for=2"], {"forwarded": [(b"x-forwarded-for", b"1"), (b"forwarded", b"for=2")]}),
         (["Via: 1.1 a", "via: 1.0 b"], {"via": [b"1.1 a", b"1.0 b"]}),
-        (["X-User: u7", "x-user:  u8 ", "Cookie: c"], {"fields": {b"x-user": [b"u7", b"u8"], b"cookie": [b"c"]}, "credentials": [b"Cookie: c"]}),
+        (["X-User: u7", "x-user:  u8 ", "Cookie: c"], {"fields": {b"x-user": [b"u7", b"u8"], b"cookie": [b"c"]}, "touched": [(b"cookie", b"Cookie: c")]}),
         (["traceparent: nonsense"], {"traceparent": b"-"}),
         (["traceparent: 00-" + "0" * 32 + "-" + "1" * 16 + "-01", "tracestate: a=1"], {"traceparent": b"-", "lines": [b"Host: shop.example"]}),
         (["Max-Forwards: 3"], {"max_forwards": 3, "lines": [b"Host: shop.example", b"Max-Forwards: 3"]}),
@@ -222,9 +247,11 @@ def test_a_head_shows_itself() -> None:
 
 
 def test_recall_says_only_what_it_knows() -> None:
-    """A head whose fields were read before; not one with bytes behind it, nor one that is not whole."""
+    """A head whose fields were read twice; not one with bytes behind it, nor one that is not whole."""
     reader = _reader()
     head = _head("GET /x HTTP/1.1")
+    assert reader.recall(head) is None
+    reader.read(head)
     assert reader.recall(head) is None
     read = reader.read(head)
     assert reader.recall(head) == read

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shadowproxy.dataplane.head import BLOCKS_LIMIT, CHUNKED, UNTIL_CLOSE
+from shadowproxy.dataplane import response_head
+from shadowproxy.dataplane.head import BLOCKS_LIMIT, CHUNKED, LINE_BYTES_LIMIT, UNTIL_CLOSE
 from shadowproxy.dataplane.response_head import ResponseHead, ResponseHeads
 from shadowproxy.errors import BadResponse
 
@@ -76,7 +77,8 @@ def test_remembering_changes_no_verdict() -> None:
     """For every byte value in every place: a reader that has seen a head says of any other what a fresh one says."""
     base = _head("Content-Length: 3", "Date: now", "Connection: a")
     warm = ResponseHeads()
-    warm.read(base, b"GET")
+    for _ in range(2):
+        warm.read(base, b"GET")
     for place in range(len(base)):
         for value in range(256):
             changed = base[:place] + bytes([value]) + base[place + 1 :]
@@ -91,12 +93,21 @@ def test_a_head_request_s_answer_is_not_taken_for_another_s() -> None:
     assert lengths == [0, 3, 0, 3]
 
 
-def test_what_is_kept_is_bounded() -> None:
-    """A reader that is full starts anew."""
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what comes twice is kept, no long line ever, and a reader that is full starts anew."""
     reader = ResponseHeads()
     for number in range(BLOCKS_LIMIT + 3):
-        reader.read(_head("Content-Length: 3", f"X: {number}"), b"GET")
+        for _ in range(2):
+            reader.read(_head("Content-Length: 3", f"X: {number}"), b"GET")
     assert len(reader._blocks) == 3
+    long = "y" * (LINE_BYTES_LIMIT + 1)
+    assert reader.read(_head(f"X: {long}", start=f"HTTP/1.1 200 {long}"), b"GET").status == 200
+    assert all(len(line) <= LINE_BYTES_LIMIT for line in (*reader._meanings, *reader._statuses))
+    monkeypatch.setattr(response_head, "LINES_LIMIT", 4)
+    for number in range(30):
+        reader.read(_head(f"X-{number}: 1", start=f"HTTP/1.1 200 {number}"), b"GET")
+    assert len(reader._meanings) <= 4
+    assert len(reader._statuses) <= 4
 
 
 def test_a_head_shows_itself() -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shadowproxy.config import from_plain
 from shadowproxy.dataplane import outcome
-from shadowproxy.dataplane.tee import ANSWER_LIMIT, BREAKER_LIMIT_NS, SCALE_FLOOR, Breaker
+from shadowproxy.dataplane.request_head import RequestHeads
+from shadowproxy.dataplane.tee import ANSWER_LIMIT, BREAKER_LIMIT_NS, SCALE_FLOOR, Breaker, copied_lines
+from shadowproxy.policy.compile import compile_policy
 from tests.dataplane.room import ANSWER, INSTANCE, MIRRORED, REQUEST, Room
+
+if TYPE_CHECKING:
+    from shadowproxy.policy import MirrorPolicy
 
 POST = b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: %d\r\n\r\n"
 
@@ -198,3 +208,35 @@ def test_things_show_themselves(room: Room) -> None:
     assert repr(tee) == "Tee(all/shadow, copies=1, scale=1.00, Breaker(closed))"
     assert [repr(copy) for copy in tee.copies] == ["Copy(all/shadow, GET, sent)"]
     assert outcome.FATES[outcome.KILLED] == "killed"
+
+
+LINES = st.lists(
+    st.sampled_from([
+        "Cookie: a=b", "cookie: a=b", "X-Cookie: a=b", "X: Cookie: a=b", "Drop: 1", "DROP:2", "Drop-Not: 1", "A: Drop: 1", "Accept: */*", "X-Host: Host: h",
+    ]),
+    max_size=8,
+)  # fmt: skip
+
+
+@given(
+    LINES, st.sampled_from(["preserve", "literal:other.example", "suffix:-next"]), st.sampled_from(["HTTP/1.1", "HTTP/1.0"]), st.booleans()
+)
+def test_copies_leave_out_whole_lines_only(lines: list[str], host: str, version: str, is_absolute: bool) -> None:
+    """Said again line by line: the names that the mirror removes, in any case, and no line that only contains one of them."""
+    policy = mirror_policy({"headers": {"remove": ["Drop"]}, "host": host})
+    heads = RequestHeads(frozenset(), policy.removed | {b"host"}, count_limit=50, line_limit=200)
+    target = "http://shop.example:80/x" if is_absolute else "/x"
+    wire = "\r\n".join([f"GET {target} {version}", *(["Host: shop.example:80"] if version == "HTTP/1.1" else []), *lines, "", ""]).encode()
+    head = heads.read(wire)[3]
+    changed = {"preserve": b"shop.example:80", "literal:other.example": b"other.example", "suffix:-next": b"shop.example-next:80"}
+    kept = [line for line in head.lines if line.partition(b":")[0].lower() not in {b"cookie", b"drop"}]
+    expected = [b"Host: " + changed[host] if line.lower().startswith(b"host:") else line for line in kept]
+    without_host = [] if head.authority else [b"Host: endpoint:1"]
+    assert copied_lines(head, policy, b"endpoint:1") == b"".join(line + b"\r\n" for line in [*without_host, *expected])
+
+
+def mirror_policy(mirror: dict[str, object]) -> MirrorPolicy:
+    """The policy of one mirror."""
+    fleets = {"live": {"endpoints": ["http://10.0.0.1"]}, "shadow": {"endpoints": ["http://10.0.0.2"]}}
+    routes = [{"live": "live", "mirror": [{"to": "shadow", "percent": 100, **mirror}]}]
+    return compile_policy(from_plain({"listen": ["127.0.0.1:1"], "fleets": fleets, "routes": routes}), 1).routes[0].mirrors[0]

@@ -23,7 +23,16 @@ def test_an_unknown_name_is_told_with_the_known_ones() -> None:
 def test_every_size_comes_plain_and_mirrored() -> None:
     """Small answers, large answers and uploads, each with and without a mirror; small also with a hanging shadow."""
     names = {s.name for s in scenarios.SCENARIOS}
-    assert names == {"small", "large", "upload", "small-mirror", "large-mirror", "upload-mirror", "small-hanging"}
+    assert names == {"small", "large", "upload", "small-mirror", "large-mirror", "upload-mirror", "small-hanging", "varied-mirror"}
+
+
+def test_varied_requests_differ_in_every_field_that_would() -> None:
+    """Trace and request id in each, cookie and user by user; the rest is the browser's."""
+    first, second = dict(scenarios.varied(0)), dict(scenarios.varied(1))
+    assert {name for name in first if first[name] != second[name]} == {"Cookie", "X-User-Id", "traceparent", "X-Request-Id"}
+    again = dict(scenarios.varied(scenarios.USERS))
+    assert (again["Cookie"], again["X-User-Id"]) == (first["Cookie"], first["X-User-Id"])
+    assert again["traceparent"] != first["traceparent"]
 
 
 def test_the_request_is_what_a_browser_sends() -> None:

@@ -103,5 +103,5 @@ def test_a_prefix_is_whole_segments(prefix: list[bytes], path: list[bytes]) -> N
     )
     asked = b"/" + b"/".join(path)
     wanted = bare.split(b"/")
-    policy = Policy(generation=1, routes=(route,), wanted=frozenset(), asks_host=False)
+    policy = Policy(generation=1, routes=(route,), wanted=frozenset(), touched=frozenset(), asks_host=False)
     assert (policy.find("f", b"", asked, b"GET", {}) is not None) == (asked.split(b"/")[: len(wanted)] == wanted)
