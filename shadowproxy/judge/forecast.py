@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from shadowproxy.judge.betting import NOT_WORSE, WORSE
 from shadowproxy.judge.criteria import ERRORS, LATENCY, RHO, SYMMETRY_SHARE, slo_name
-from shadowproxy.judge.planning import until, until_margin, until_more_errors
-from shadowproxy.judge.symmetry import log_e_above, log_e_below
+from shadowproxy.judge.planning import until_margin, until_more_errors, until_ratio
 
 if TYPE_CHECKING:
     from shadowproxy.judge.betting import Direction, RiskDifference
@@ -52,6 +51,5 @@ def _latency(pairs: PairEvidence, margin: float, direction: Direction, enough: f
     sums = pairs.ratio
     if not sums.n:
         return None
-    log_e = log_e_above if direction is WORSE else log_e_below
-    ratios = until(lambda more: log_e(sums.scaled(1 + more / sums.n), margin, RHO), enough)
+    ratios = until_ratio(sums, margin, direction, enough, rho=RHO)
     return None if ratios is None else ceil(ratios * pairs.pairs / sums.n)

@@ -85,12 +85,22 @@ def until_more_errors(b: float, c: float, pairs: float, threshold: float) -> int
     return until(lambda more: mcnemar.log_e_one_sided(b * (1.0 + more / pairs), c * (1.0 + more / pairs)), threshold)
 
 
-def until_ratio(sums: symmetry.LogRatio, m: float, direction: betting.Direction, threshold: float) -> int | None:
-    """Further pairs *with a ratio* until the symmetry test shows that it is above exp(`m`) (WORSE), or below it (NOT_WORSE)."""
+def until_ratio(
+    sums: symmetry.LogRatio, m: float, direction: betting.Direction, threshold: float, *, rho: float = symmetry.RHO
+) -> int | None:
+    """Further pairs *with a ratio* until the symmetry test shows that it is above exp(`m`) (WORSE), or below it (NOT_WORSE).
+
+    Args:
+        sums: of the pairs so far.
+        m: the margin, as a log ratio.
+        direction: what is to be shown.
+        threshold: what is enough.
+        rho: the parameter that the test is run with.
+    """
     if not sums.n:
         return None
     log_e = symmetry.log_e_above if direction is betting.WORSE else symmetry.log_e_below
-    return until(lambda more: log_e(sums.scaled(1.0 + more / sums.n), m), threshold)
+    return until(lambda more: log_e(sums.scaled(1.0 + more / sums.n), m, rho), threshold)
 
 
 def _rates(risk: betting.RiskDifference) -> tuple[float, float]:
