@@ -9,7 +9,7 @@ from shadowproxy.errors import Unreadable
 from shadowproxy.redaction.codings import text_of
 from shadowproxy.redaction.edits import Edits
 from shadowproxy.redaction.forms import boundary_of, scrub_form, scrub_multipart
-from shadowproxy.redaction.json_text import scrub_json
+from shadowproxy.redaction.json_text import has_secret_names, scrub_json
 from shadowproxy.redaction.text import scrub_text
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def scrub_body(body: bytes, content_type: str, findings: Findings, *, is_cut: bo
 
 def _json(edits: Edits, findings: Findings, *, is_cut: bool, is_sure: bool) -> None:
     try:
-        scrub_json(edits, findings, is_cut=is_cut)
+        if has_secret_names(edits.text, findings):
+            scrub_json(edits, findings, is_cut=is_cut)
     except Unreadable as error:
         scrub_text(edits, findings)
         if is_sure and (name := _doubt(edits, findings)):

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shadowproxy.errors import Unreadable
 from shadowproxy.redaction.edits import readings
 from shadowproxy.redaction.findings import ECHO_SHORTEST, percent_encoded
 
@@ -25,6 +26,9 @@ ANYWHERE: Final = 8
 
 HIDDEN: Final = 6
 """Bytes from which on a secret is looked for in base64 and hexadecimal digits."""
+
+SEARCHES_LIMIT: Final = 100_000
+"""Searches of one text: a few hundred are usual."""
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_=-]")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]")
@@ -56,12 +60,9 @@ def needles(findings: Findings) -> list[Needle]:
             result.append(Needle(raw.hex(), stands, run=_HEX))
             for core in _cores(raw):
                 result.append(Needle(core, stands, is_exact=True, run=_BASE64))
-                if (other := core.translate(_URL_SAFE)) != core:
+                if (other := core.replace("+", "-").replace("/", "_")) != core:
                     result.append(Needle(other, stands, is_exact=True, run=_BASE64))
     return result
-
-
-_URL_SAFE: Final = str.maketrans("+/", "-_")
 
 
 def _cores(raw: bytes) -> Iterator[str]:
@@ -71,9 +72,25 @@ def _cores(raw: bytes) -> Iterator[str]:
         yield coded[-(-8 * before // 6) : 8 * (before + len(raw)) // 6]
 
 
+def present(wanted: list[Needle], texts: list[str]) -> list[Needle]:
+    """Those of `wanted` that are in one of `texts`, in any reading; as a rule none is, and nothing more is to be done."""
+    found: set[int] = set()
+    for reading, _ in readings("\n".join(texts), 0):
+        lower = reading.lower()
+        found |= {at for at, needle in enumerate(wanted) if needle.text in (reading if needle.is_exact else lower)}
+    return [wanted[at] for at in sorted(found)]
+
+
 def scrub_echoes(edits: Edits, wanted: list[Needle], findings: Findings, *, is_query: bool = False) -> None:
-    """Replace every occurrence of `wanted` in the gaps of `edits`."""
-    for start, end in edits.gaps():
+    """Replace every occurrence of `wanted` in the gaps of `edits`.
+
+    Raises:
+        Unreadable: it would take too long.
+    """
+    gaps = edits.gaps()
+    if len(gaps) * len(wanted) > SEARCHES_LIMIT:
+        raise Unreadable(f"{len(wanted)} known secrets in {len(gaps)} places")
+    for start, end in gaps:
         for text, back in readings(edits.text[start:end], start):
             lower = text.lower()
             for needle in wanted:

@@ -51,6 +51,8 @@ class Reading:
 
 def resolved(text: str) -> Reading | None:
     """`text` with one layer of escapes resolved: percent, JSON, and HTML. None when it has none."""
+    if "%" not in text and "\\" not in text and "&" not in text:
+        return None
     pieces: list[str] = []
     starts = array("L")
     at = 0

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from shadowproxy.errors import Unreadable
 from shadowproxy.redaction.edits import READINGS, resolved
+from shadowproxy.redaction.shapes import shapes
 
 if TYPE_CHECKING:
     from shadowproxy.redaction.pseudonyms import Pseudonyms
@@ -44,6 +45,7 @@ class Findings:
 
     def __init__(self, rules: Rules, pseudonyms: Pseudonyms) -> None:
         self.rules = rules
+        self.shapes = shapes(rules)
         self._pseudonyms = pseudonyms
         self.secrets: dict[str, str] = {}
         """Each secret as it stood, and its pseudonym."""

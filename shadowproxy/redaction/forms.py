@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PARTS_LIMIT: Final = 1000
 """Parts of one multipart body."""
 
-_PAIR: Final = re.compile(r"([^&;=]*)=([^&]*)")
+_PAIR: Final = re.compile(r"[^&]+")
 _BOUNDARY: Final = re.compile(r'boundary\s*=\s*(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _HEADER: Final = re.compile(r"^([!-9;-~]{1,128})[ \t]*:[ \t]*(.*)$", re.MULTILINE)
 _NAME: Final = re.compile(r'[;\s]name\*?\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))', re.IGNORECASE)
@@ -30,8 +30,10 @@ Inner = "Callable[[bytes, str], str | None]"
 def scrub_form(edits: Edits, findings: Findings) -> None:
     """Replace the values of secret fields in `name=value&...`, then what is secret in the others."""
     for pair in _PAIR.finditer(edits.text):
-        if pair[2] and findings.rules.is_secret_field(decoded(pair[1]), is_query=True):
-            edits.add(*pair.span(2), findings.coded(pair[2]))
+        name, equals, value = pair[0].partition("=")
+        # Some still divide by semicolons: what stands before the last one is a pair of its own.
+        if value and equals and findings.rules.is_secret_field(decoded(name.rpartition(";")[2]), is_query=True):
+            edits.add(pair.end() - len(value), pair.end(), findings.coded(value))
     scrub_text(edits, findings, is_query=True)
 
 

@@ -12,7 +12,6 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.errors import Unreadable
-from shadowproxy.redaction.text import scrub_span
 
 if TYPE_CHECKING:
     from shadowproxy.redaction.edits import Edits
@@ -22,11 +21,16 @@ DEPTH_LIMIT: Final = 1000
 """Nested containers: as deep as parsers in use go."""
 
 _TOKEN: Final = re.compile(
-    r'[ \t\r\n]*(?:(")((?:[^"\\\x00-\x1f]|\\.|\\\Z)*+)("?)|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)|([{}\[\],:])|(true|false|null))[ \t\r\n]*'
+    r'[ \t\r\n]*(?:(")((?:[^"\\\x00-\x1f]++|\\.|\\\Z)*+)("?)|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)|([{}\[\],:])|(true|false|null))[ \t\r\n]*'
 )
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
-_SUSPECT: Final = re.compile(r"[=:\\%<&]")
-"""What a string must contain to hold a name with a value inside of it."""
+_NAME: Final = re.compile(r'"(?=([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)"[ \t\r\n]*:)')
+
+
+def has_secret_names(text: str, findings: Findings) -> bool:
+    """Whether a secret name may be in a JSON text: whatever stands in quotes before a colon counts as a name. Much faster than reading it."""
+    names = set(_NAME.findall(text))
+    return any(findings.rules.is_secret_field(_text_of(name)) for name in names)
 
 
 def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> None:
@@ -69,7 +73,8 @@ def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> Non
                     raise Unreadable(f"a JSON name without a value at byte {at}")
                 previous = "name"
                 continue
-            _string(edits, findings, token, is_secret, name)
+            if is_secret:
+                _string(edits, findings, token, name)
             previous = "value"
         elif token[4] is not None:
             if expects_name:
@@ -109,22 +114,18 @@ def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> Non
         raise Unreadable("JSON without an end")
 
 
-def _string(edits: Edits, findings: Findings, token: re.Match[str], is_secret: bool, name: str) -> None:
-    start, end = token.span(2)
-    if is_secret:
-        value = _text_of(token[2])
-        plain = name.lower().replace("_", "-")
-        if plain in {"authorization", "proxy-authorization", "x-forwarded-authorization"}:
-            stands = findings.credentials(value)
-        elif plain == "cookie":
-            stands = findings.cookies(value)
-        elif plain == "set-cookie":
-            stands = findings.set_cookie(value)
-        else:
-            stands = findings.stand_in(value)
-        edits.add(start, end, json.dumps(stands)[1:-1])
-    elif end - start > 6 and _SUSPECT.search(token[2]):
-        scrub_span(edits, findings, start, end)
+def _string(edits: Edits, findings: Findings, token: re.Match[str], name: str) -> None:
+    value = _text_of(token[2])
+    plain = name.lower().replace("_", "-")
+    if plain in {"authorization", "proxy-authorization", "x-forwarded-authorization"}:
+        stands = findings.credentials(value)
+    elif plain == "cookie":
+        stands = findings.cookies(value)
+    elif plain == "set-cookie":
+        stands = findings.set_cookie(value)
+    else:
+        stands = findings.stand_in(value)
+    edits.add(*token.span(2), json.dumps(stands)[1:-1])
 
 
 def _text_of(escaped: str) -> str:

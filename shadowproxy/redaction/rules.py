@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -97,6 +96,9 @@ SHAPES: Final = ("private_key", "jwt", "api_key", "bearer", "userinfo", "email_s
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _DIVIDERS: Final = re.compile(r"[^a-z0-9]+")
+_REMEMBERED: Final = 8192
+"""Names whose answer is remembered: services use a few hundred."""
+
 _LONGEST: Final = 256
 """Characters of a name that are looked at: no name is longer, and what is costs no more."""
 
@@ -124,8 +126,9 @@ class Rules:
     _query: frozenset[str] = field(init=False, repr=False, compare=False)
     _kept: frozenset[str] = field(init=False, repr=False, compare=False)
     _added: frozenset[str] = field(init=False, repr=False, compare=False)
-    hints: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    """Pieces of words, one of which every secret name has: what has none of them has no secret name."""
+
+    _known: dict[str, bool] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _known_query: dict[str, bool] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         kept = _plain(self.keep)
@@ -136,7 +139,6 @@ class Rules:
         object.__setattr__(self, "_query", _plain(QUERY_FIELDS) - kept)
         object.__setattr__(self, "_kept", kept | _plain(PLAIN))
         object.__setattr__(self, "_added", added - kept)
-        object.__setattr__(self, "hints", _hints([*HEADERS, *FIELDS, *QUERY_FIELDS, *WORDS, *self.headers, *self.fields]))
 
     @property
     def digest(self) -> str:
@@ -155,14 +157,19 @@ class Rules:
             name: as it stands in the message, decoded.
             is_query: the field is one of a query or a form, where more names are secret.
         """
-        return _is_secret(self, name[:_LONGEST], is_query)
+        known = self._known_query if is_query else self._known
+        answer = known.get(name)
+        if answer is None:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            answer = known[name[:_LONGEST]] = self._judge(name[:_LONGEST], is_query=is_query)
+        return answer
 
     def is_kept(self, name: str) -> bool:
         """Whether the config says that this name, or this one of SHAPES, is not secret after all."""
         return plain_name(name) in self._kept
 
-    def judge(self, name: str, is_query: bool) -> bool:
-        """What `is_secret_field` remembers the answers of."""
+    def _judge(self, name: str, *, is_query: bool) -> bool:
         whole = plain_name(name)
         if not whole or whole in self._kept:
             return False
@@ -181,20 +188,5 @@ class Rules:
         )
 
 
-@lru_cache(maxsize=8192)
-def _is_secret(rules: Rules, name: str, is_query: bool) -> bool:
-    return rules.judge(name, is_query)
-
-
 def _plain(names: Iterable[str]) -> frozenset[str]:
     return frozenset(plain_name(name) for name in names) - {""}
-
-
-def _hints(names: Iterable[str]) -> tuple[str, ...]:
-    """The fewest words found such that each name has one: short ones first, names that have one are done."""
-    words = {max(_DIVIDERS.split(name.lower()), key=len) for name in names} - {""}
-    chosen: list[str] = []
-    for word in sorted(words, key=len):
-        if not any(hint in word for hint in chosen):
-            chosen.append(word)
-    return tuple(chosen)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NewType
 from shadowproxy.errors import Unreadable
 from shadowproxy.redaction.bodies import scrub_body
 from shadowproxy.redaction.codings import decode
-from shadowproxy.redaction.echoes import Needle, is_clean, needles, scrub_echoes
+from shadowproxy.redaction.echoes import Needle, is_clean, needles, present, scrub_echoes
 from shadowproxy.redaction.edits import Edits
 from shadowproxy.redaction.fieldlines import is_framing, scrub_field, scrub_target
 from shadowproxy.redaction.findings import Findings
@@ -104,7 +104,9 @@ class _Capture:
             for name in ("request", *arms)
             if isinstance(capture.get(name), dict)
         }
-        self._needles = needles(self._findings)
+        texts = [value for value in facts.values() if isinstance(value, str)]
+        texts += [text for message in messages.values() for text in message.texts()]
+        self._needles = present(needles(self._findings), texts)
         result = {name: self._word(value) if isinstance(value, str) else value for name, value in facts.items()}
         for name, message in messages.items():
             result[name] = message.result(self._needles)
@@ -160,6 +162,11 @@ class _Message:
             self._fields.append((name, self._safely(value, lambda text, name=name: scrub_field(name, text, findings))))
         self._read_body(message, headers, body_limit)
 
+    def texts(self) -> list[str]:
+        """All that would be kept after the second pass."""
+        edits = [edits for edits in (self._target, self._body, *(edits for _, edits in self._fields)) if edits is not None]
+        return [*(one.applied() for one in edits), *(name for name, _ in self._fields)]
+
     def result(self, wanted: list[Needle]) -> Plain:
         """The message without secrets, known ones included."""
         result = dict(self._facts)
@@ -179,16 +186,18 @@ class _Message:
 
     def _line(self, name: str, edits: Edits, wanted: list[Needle]) -> list[str]:
         value = edits.text if is_framing(name, edits.text) else self._swept(edits, wanted)
-        if not _NAME.fullmatch(name) or not is_clean(name, [needle for needle in wanted if not needle.is_bounded]):
+        if not _NAME.fullmatch(name) or (wanted and not is_clean(name, [needle for needle in wanted if not needle.is_bounded])):
             return [REDACTED, REDACTED]
         return [name, value]
 
     def _swept(self, edits: Edits, wanted: list[Needle], *, is_query: bool = False) -> str:
         try:
+            if not wanted:
+                return edits.applied()
             scrub_echoes(edits, wanted, self._findings, is_query=is_query)
             text = edits.applied()
             # A replacement may bring pieces of a secret together.
-            return text if not len(edits) or is_clean(text, wanted) else REDACTED
+            return text if is_clean(text, wanted) else REDACTED
         except Exception:  # noqa: BLE001 what cannot be looked through is not kept
             return REDACTED
 
@@ -244,4 +253,4 @@ def _dropped(reason: str, length: int, digest: str) -> Plain:
 
 
 def _is_latin(text: str) -> bool:
-    return all(ord(character) < 0x100 for character in text)
+    return text.isascii() or max(text) < "\u0100"

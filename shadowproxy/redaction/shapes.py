@@ -95,8 +95,12 @@ def shapes(rules: Rules) -> tuple[Shape, ...]:
 
 def found(shape: Shape, text: str) -> Iterator[tuple[int, int]]:
     """The places of the secrets of one shape."""
-    if shape.markers and not any(marker in text for marker in shape.markers):
-        return
+    for marker in shape.markers:
+        if marker in text:
+            break
+    else:
+        if shape.markers:
+            return
     for match in shape.pattern.finditer(text):
         if not match[1] or not shape.is_one(match[1]):
             continue

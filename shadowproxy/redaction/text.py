@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Final
 
 from shadowproxy.redaction.edits import readings
 from shadowproxy.redaction.findings import percent_encoded
-from shadowproxy.redaction.shapes import PRIVATE_KEYS, found, shapes
+from shadowproxy.redaction.shapes import PRIVATE_KEYS, found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from shadowproxy.redaction.edits import Edits
     from shadowproxy.redaction.findings import Findings
-    from shadowproxy.redaction.shapes import Shape
 
 Place = tuple[int, int]
 
 _QUERY: Final = re.compile(r"[?#]([^\s\"'<>?#\\]*=[^\s\"'<>?#\\]*)")
-_PAIR: Final = re.compile(r"(?:amp;)?([^&;=]*)=([^&;]*)")
+_PAIR: Final = re.compile(r"[^&;]+")
 
 _NAMED: Final = re.compile(r"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]{2,128}+)[\"'\]]{0,3}\s{0,8}(?::|=>|=)\s{0,8}")
+_INSIDE: Final = re.compile(r"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]{2,128}+)['\]]{0,3}\s{0,8}(?::|=>|=)\s{0,8}")
+"""The same inside of JSON strings: names of fields have been looked at, and are followed by a quote."""
+
 _VALUE: Final = re.compile(r"\"((?:[^\"\\]|\\.)*+)|'((?:[^'\\]|\\.)*+)|([^\s\"'<>&;,{}\[\]()]++)", re.DOTALL)
 _LINE: Final = re.compile(r"[^\r\n\"]*")
 _TAG: Final = re.compile(r"<[A-Za-z][^<>]{1,4096}>")
@@ -41,36 +43,20 @@ def scrub_text(edits: Edits, findings: Findings, *, is_query: bool = False, is_j
         edits: of the text; what has been replaced already stays.
         findings: where the secrets go.
         is_query: the text is percent-encoded, and what is put in is too.
-        is_json: the text is JSON, whose names have been looked at: only shapes are left, and what is put in must fit a string.
+        is_json: the text is JSON: names are those of fields only.
     """
-    rules = findings.rules
-    wanted = shapes(rules)
-    if not rules.is_kept(PRIVATE_KEYS.name):
-        _everywhere(edits, findings, lambda text: found(PRIVATE_KEYS, text), is_query)
-    if not is_json:
-        _everywhere(edits, findings, lambda text: _named(text, findings), is_query)
+    if not findings.rules.is_kept(PRIVATE_KEYS.name):
+        _everywhere(edits, findings, lambda text, _: found(PRIVATE_KEYS, text), is_query=is_query)
+    _everywhere(edits, findings, lambda text, is_sent: _named(text, findings, is_json=is_json, is_sent=is_sent), is_query=is_query)
+    _everywhere(edits, findings, lambda text, _: (place for shape in findings.shapes for place in found(shape, text)), is_query=is_query)
+
+
+def _everywhere(edits: Edits, findings: Findings, search: Callable[[str, bool], Iterator[Place]], *, is_query: bool) -> None:
+    """Replace what `search` finds in a text; it is told whether this is the text as sent."""
     for start, end in edits.gaps():
-        _shapes_in(edits, findings, (edits.text[start:end], start), wanted, is_query=is_query)
-
-
-def scrub_span(edits: Edits, findings: Findings, start: int, end: int) -> None:
-    """The same for one string of a JSON text, between its quotes: `scrub_text` with `is_json` follows for the whole."""
-    for text, back in readings(edits.text[start:end], start):
-        for place in _named(text, findings):
-            _replace(edits, findings, text, place, back, is_query=False)
-
-
-def _everywhere(edits: Edits, findings: Findings, search: Callable[[str], Iterator[Place]], is_query: bool) -> None:
-    for start, end in edits.gaps():
-        for text, back in readings(edits.text[start:end], start):
-            for place in search(text):
-                _replace(edits, findings, text, place, back, is_query=is_query)
-
-
-def _shapes_in(edits: Edits, findings: Findings, gap: tuple[str, int], wanted: tuple[Shape, ...], *, is_query: bool) -> None:
-    for text, back in readings(*gap):
-        for shape in wanted:
-            for place in found(shape, text):
+        gap = edits.text[start:end]
+        for text, back in readings(gap, start):
+            for place in search(text, text is gap):
                 _replace(edits, findings, text, place, back, is_query=is_query)
 
 
@@ -88,19 +74,22 @@ def _replace(edits: Edits, findings: Findings, text: str, place: Place, back: Ca
     edits.add(start, end, stands)
 
 
-def _named(text: str, findings: Findings) -> Iterator[Place]:
+def _named(text: str, findings: Findings, *, is_json: bool, is_sent: bool) -> Iterator[Place]:
     """The places of values that a secret name stands before."""
-    lower = text.lower()
-    if not any(hint in lower for hint in findings.rules.hints):
+    has_equals = "=" in text
+    if not has_equals and ":" not in text and "<" not in text:
         return
-    if "?" in text or "#" in text:
+    if has_equals and ("?" in text or "#" in text):
         yield from _in_queries(text, findings)
     if "<" in text:
         yield from _in_markup(text, findings)
     rules = findings.rules
-    for named in _NAMED.finditer(text):
+    for named in (_INSIDE if is_json and is_sent else _NAMED).finditer(text):
         name = named[1]
-        if not (rules.is_secret_header(name) or rules.is_secret_field(name.rpartition(".")[2])):
+        is_field = rules.is_secret_field(name) or ("." in name and rules.is_secret_field(name.rpartition(".")[2]))
+        # `Forwarded: ...` on a line of its own is a header field; `from: 10` in a sentence is not.
+        is_line = not is_json and (not named.start() or text[named.start() - 1] in "\r\n")
+        if not is_field and not (is_line and rules.is_secret_header(name)):
             continue
         value = _VALUE.match(text, named.end())
         if value is None:
@@ -114,8 +103,9 @@ def _named(text: str, findings: Findings) -> Iterator[Place]:
 def _in_queries(text: str, findings: Findings) -> Iterator[Place]:
     for query in _QUERY.finditer(text):
         for pair in _PAIR.finditer(text, *query.span(1)):
-            if pair[2] and findings.rules.is_secret_field(pair[1], is_query=True):
-                yield pair.span(2)
+            name, equals, value = pair[0].removeprefix("amp;").partition("=")
+            if value and equals and findings.rules.is_secret_field(name, is_query=True):
+                yield pair.end() - len(value), pair.end()
 
 
 def _in_markup(text: str, findings: Findings) -> Iterator[Place]:
