@@ -27,7 +27,7 @@ WORDS = {"shadowproxy explain", "eligible == sum(fates) + pending", "/metrics", 
 
 
 def _modules() -> list[ModuleType]:
-    packages = ("dataplane", "policy", "control")
+    packages = ("dataplane", "policy", "judge", "control")
     names = [f"shadowproxy.{name}" for name in packages]
     for package in names[:]:
         module = importlib.import_module(package)

@@ -1,4 +1,4 @@
-"""`shadowproxy compare`: live and shadow side by side, once or continuously."""
+"""`shadowproxy compare`: live and shadow side by side, with the verdict, once or continuously."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,6 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shadowproxy.cli import client
+from shadowproxy.cli.sparkline import histograms, sparkline
+from shadowproxy.cli.verdict import headline
+from shadowproxy.judge import wording
 
 if TYPE_CHECKING:
     import argparse
@@ -49,18 +52,25 @@ def compare(arguments: argparse.Namespace) -> int:
         AdminRefused: no route has that name.
     """
     admin = client.connect(arguments)
-    path = "/api/v1/compare" + (f"?route={quote(arguments.route, safe='')}" if arguments.route is not None else "")
+    query = {} if arguments.route is None else {"route": arguments.route}
     if arguments.output == "json":
-        return _print_json(admin, path, is_watching=arguments.watch)
+        return _print_json(admin, _path("compare", query), is_watching=arguments.watch)
+
+    def show() -> RenderableType:
+        return render(admin.get(_path("compare", {**query, "buckets": "1"})), admin.get(_path("verdict", query)))
+
     console = Console(highlight=False)
-    document = admin.get(path)
     if not arguments.watch:
-        console.print(render(document))
+        console.print(show())
         return 0
-    with Live(render(document), console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(show(), console=console, auto_refresh=False, vertical_overflow="visible") as live:
         while True:
             time.sleep(REFRESH_S)
-            live.update(render(admin.get(path)), refresh=True)
+            live.update(show(), refresh=True)
+
+
+def _path(document: str, query: dict[str, str]) -> str:
+    return f"/api/v1/{document}" + (f"?{urlencode(query)}" if query else "")
 
 
 def _print_json(admin: client.AdminClient, path: str, *, is_watching: bool) -> int:
@@ -73,13 +83,23 @@ def _print_json(admin: client.AdminClient, path: str, *, is_watching: bool) -> i
         time.sleep(REFRESH_S)
 
 
-def render(document: dict[str, Any]) -> RenderableType:
-    """The comparison as people read it. Names and outcomes are set as text: markup in them means nothing."""
+def render(document: dict[str, Any], judged: dict[str, Any] | None = None) -> RenderableType:
+    """The comparison as people read it. Names and outcomes are set as text: markup in them means nothing.
+
+    Args:
+        document: what `GET /api/v1/compare` answers, with `buckets=1` for the distributions.
+        judged: what `GET /api/v1/verdict` answers.
+    """
+    verdicts = {(one["route"], one["mirror"]): one for one in (judged or {"verdicts": []})["verdicts"]}
     parts: list[RenderableType] = []
     if document["is_killed"]:
         parts.append(Text("KILL SWITCH ON: nothing is mirrored (shadowproxy resume)", "bold red"))
     for mirror in document["mirrors"]:
-        parts += [_title(mirror), _latency(mirror), _outcomes(mirror), _coverage(mirror), Text("")]
+        verdict = verdicts.get((mirror["route"], mirror["mirror"]))
+        parts.append(_title(mirror))
+        if verdict is not None:
+            parts += [headline(verdict), _intervals(verdict)]
+        parts += [*_distributions(mirror), _latency(mirror), _outcomes(mirror), _coverage(mirror), Text("")]
     if not document["mirrors"]:
         parts.append(Text("no route has a mirror"))
     return Group(*parts)
@@ -92,6 +112,29 @@ def _title(mirror: dict[str, Any]) -> Text:
     if not mirror["is_conserved"]:
         text.append("   THE COUNTERS DO NOT ADD UP", "bold red")
     return text
+
+
+def _intervals(verdict: dict[str, Any]) -> Text:
+    """What is known of the two differences that the verdict is about."""
+    errors, latency = verdict["errors"], verdict["latency"]
+    level = wording.percent(1 - verdict["alpha"])
+    parts = []
+    if errors["difference"] is not None:
+        span = wording.span(errors["interval"], lambda points: wording.points(points, is_signed=True))
+        parts.append(f"errors {wording.points(errors['difference'], is_signed=True)} points ({span})")
+    if latency["ratio"] is not None:
+        parts.append(f"latency ratio {wording.ratio(latency['ratio'])} ({wording.span(latency['interval'], wording.ratio)})")
+    return Text(f"against {verdict['baseline']}: {', '.join(parts)}, {level} at any time" if parts else "", "dim")
+
+
+def _distributions(mirror: dict[str, Any]) -> list[Text]:
+    """Time to the last byte of both sides, as bars over the same durations."""
+    both = [mirror.get("distribution", {}).get(side, []) for side in ("live", "shadow")]
+    (live, shadow), least, greatest = histograms(both)
+    if not sum(live) + sum(shadow):
+        return []
+    scale = f"{milliseconds(least)} to {milliseconds(greatest)}"
+    return [Text(f"live   {sparkline(live)}  {scale}", "cyan"), Text(f"shadow {sparkline(shadow)}", "cyan")]
 
 
 def _latency(mirror: dict[str, Any]) -> Table:

@@ -53,6 +53,10 @@ def test_live_and_shadow_side_by_side(proxy: SupervisedProxy, shadow: Origin, co
         "live, first byte",
         "p99.9",
         "coverage 100.0% of 4 eligible: paired 4, pending 0",
+        "UNDECIDED  neither worse nor safe after 4 pairs",
+        "against live: errors +25 points (",
+        "95 % at any time",
+        "live   ",
     ):
         assert words in text
 
