@@ -31,7 +31,7 @@ _NATS: Final = 42.0
 """The part of a tail left out by the quadrature is below exp(-42) of it."""
 
 _TINY: Final = 1e-300
-_EPSILON: Final = 1e-16
+_EPSILON: Final = 4e-16
 _TERMS: Final = 20_000
 
 
@@ -159,7 +159,7 @@ def log_beta_density(a: float, b: float, x: float) -> float:
 def _log_lower_tail(a: float, b: float, x: float) -> float:
     """Ln I_x(a, b) for x not right of about the mean."""
     density = log_beta_density(a, b, x)
-    if a > _QUADRATURE_FROM and b > _QUADRATURE_FROM and x * (a + b - 2.0) < a - 1.0:
+    if a > _QUADRATURE_FROM and b > _QUADRATURE_FROM:
         return min(0.0, density + _log_tail_by_quadrature(a, b, x))
     return min(0.0, density + log(x) + log1p(-x) - log(a) + log(_continued_fraction(a, b, x)))
 
@@ -184,7 +184,7 @@ def _continued_fraction(a: float, b: float, x: float) -> float:
         c = c if abs(c) > _TINY else _TINY
         step = d * c
         result *= step
-        if abs(step - 1.0) <= 2.0 * _EPSILON:
+        if abs(step - 1.0) <= _EPSILON:
             break
     return result
 
@@ -204,10 +204,10 @@ _PANELS: Final = 4
 
 
 def _log_tail_by_quadrature(a: float, b: float, x: float) -> float:
-    """Ln of the integral over t in (0, x) of density(t) / density(x), for x left of the mode and a, b > 1.
+    """Ln of the integral over t in (0, x) of density(t) / density(x), for x not right of about the mean and a, b > 1.
 
-    The logarithm of the density is concave, so left of the mode the integrand falls ever faster from 1.
-    It is integrated from x down to where it is below exp(-42).
+    The logarithm of the density is concave, so the integrand falls ever faster on the way from x to 0, at once or, where x
+    is between mode and mean, after a rise of next to nothing. It is integrated down to where it is below exp(-42).
     """
     up, down = a - 1.0, b - 1.0
 
