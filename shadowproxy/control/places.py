@@ -9,9 +9,11 @@ directory, so that commands work from any directory.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -51,6 +53,19 @@ class Token:
     def matches(self, presented: bytes) -> bool:
         """Whether `presented` is the token; takes equally long for every wrong one."""
         return secrets.compare_digest(hashlib.sha256(presented).digest(), self.digest)
+
+    def opens_gates(self, presented: bytes) -> bool:
+        """Whether `presented` is the gate token; as `matches`."""
+        return secrets.compare_digest(presented, gate_token(self.digest).encode())
+
+
+def gate_token(digest: bytes) -> str:
+    """The token that opens gates and nothing else, made from the SHA-256 `digest` of the bearer token.
+
+    It may stand where the bearer token must not, as in a manifest: it reveals nothing about that one, changes with it,
+    and lets its holder read what a gate says.
+    """
+    return "gate-" + base64.urlsafe_b64encode(hmac.digest(digest, b"shadowproxy gates", "sha256")).decode().rstrip("=")
 
 
 class Places:

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from shadowproxy.control.admin.actions import ACTOR, REQUEST_ID, Actions
 from shadowproxy.control.admin.exemplars import ExemplarViews
-from shadowproxy.control.admin.guard import FAILURES_ALLOWED, PROTECTED, Authenticator, check_change, check_host
+from shadowproxy.control.admin.gates import Gates, payload_token
+from shadowproxy.control.admin.guard import FAILURES_ALLOWED, GATES, PROTECTED, Authenticator, check_change, check_host
 from shadowproxy.control.admin.openapi import ENDPOINTS, describe
 from shadowproxy.control.admin.page import Page
 from shadowproxy.control.admin.problem import Refusal, of_error, problem
@@ -46,7 +47,7 @@ def build_app(supervisor: Supervisor) -> web.Application:
     authenticator = Authenticator(supervisor.token, lambda source, request, failures: _auth_failed(supervisor, source, request, failures))
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_outermost, _guarded(authenticator)])
     handlers = {"openapi": _openapi}
-    for holder in (Actions(supervisor), ExemplarViews(supervisor), Page()):
+    for holder in (Actions(supervisor), ExemplarViews(supervisor), Gates(supervisor), Page()):
         handlers.update({name: getattr(holder, name) for name in dir(holder) if not name.startswith("_")})
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":
@@ -82,9 +83,11 @@ def _guarded(authenticator: Authenticator) -> Middleware:
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         check_host(request)
         check_change(request)
-        request[ACTOR] = (
-            authenticator.check(request) if request.path.startswith(PROTECTED) else Actor("anyone", request.remote or "unknown")
-        )
+        if request.path.startswith(PROTECTED):
+            is_bare_gate = request.path.startswith(GATES) and "Authorization" not in request.headers
+            request[ACTOR] = authenticator.check(request, await payload_token(request) if is_bare_gate else None)
+        else:
+            request[ACTOR] = Actor("anyone", request.remote or "unknown")
         return await handler(request)
 
     return guarded

@@ -3,7 +3,7 @@
 Loopback is no boundary for browsers: a web page can send requests to it, and a name that
 an attacker controls can be made to resolve to it. So, in this order:
 
-1. Host names this very address, or localhost, with this port; anything else is 421.
+1. Host names this very address, or localhost, with this port; anything else is 421 (gates excepted, see GATES).
 2. Only PUT and POST change something, only with `Content-Type: application/json` (which a form or
    an image cannot send), an own Origin if there is one, and Sec-Fetch-Site same-origin or none.
 3. Everything under /api/ needs the bearer token. After too many wrong ones an address gets 429 without
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 PROTECTED: Final = "/api/"
 """Paths that begin so need the token; nothing else is secret."""
+
+GATES: Final = "/api/v1/gates/"
+"""Paths that begin so are asked by controllers of a cluster, which call this API by names that it does not know. They
+need a token like all the rest, which a page whose name was made to resolve to here (DNS rebinding) has not; so Host may
+say anything. The gate token opens them as well, and nothing else."""
 
 CHANGING: Final = frozenset({"POST", "PUT"})
 READING: Final = frozenset({"GET", "HEAD"})
@@ -100,6 +105,8 @@ def check_host(request: web.Request) -> None:
     Raises:
         Refusal: 421.
     """
+    if request.path.startswith(GATES):
+        return
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or hosts[0].lower() not in own_hosts(request):
         raise Refusal(421, "Host must be the address of this API")
@@ -149,16 +156,22 @@ class Authenticator:
         self._on_failure = on_failure
         self._lockout = lockout or Lockout()
 
-    def check(self, request: web.Request) -> Actor:
+    def check(self, request: web.Request, in_payload: bytes | None = None) -> Actor:
         """Who asks.
+
+        Args:
+            request: what was asked.
+            in_payload: a token that came in the payload; only a gate takes one from there.
 
         Raises:
             Refusal: 401, or 429 after too many failures. Neither says what was wrong.
         """
         source = request.remote or "unknown"
-        presented = presented_token(request)
+        presented = in_payload if in_payload is not None else presented_token(request)
         if presented is not None and self._token.matches(presented):
             return Actor(f"token:{self._token.id}", source)
+        if presented is not None and request.path.startswith(GATES) and self._token.opens_gates(presented):
+            return Actor(f"gates:{self._token.id}", source)
         remaining = self._lockout.remaining_seconds(source)
         failures = self._lockout.fail(source)
         self._on_failure(source, request, failures)

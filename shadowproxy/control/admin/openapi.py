@@ -27,6 +27,7 @@ class Endpoint:
     schema: str = ""
     query: tuple[tuple[str, str, Schema], ...] = ()
     has_body: bool = False
+    takes_etag: bool = False
     refusals: tuple[int, ...] = ()
 
     @property
@@ -36,6 +37,15 @@ class Endpoint:
 
 
 _CHANGE: Final = (403, 415)
+
+_GATE: Final[tuple[tuple[str, str, Schema], ...]] = (
+    ("route", "Only the mirrors of this route.", {"type": "string"}),
+    ("mirror", "Only mirrors of this name.", {"type": "string"}),
+    ("revision", "The build that is being rolled out: evidence about any other is UNDECIDED.", {"type": "string"}),
+)
+_HOOKS: Final = (
+    "confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase", "confirm-promotion", "post-rollout", "rollback", "event",
+)  # fmt: skip
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint("GET", "/", "page", "The page that shows live and shadow side by side.", answer=HTML),
@@ -92,6 +102,29 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         schema="Exemplar",
         refusals=(404,),
     ),
+    Endpoint(
+        "GET",
+        "/api/v1/gates/argo",
+        "gate_argo",
+        "The verdict for Argo Rollouts' web metric provider.",
+        schema="Gate",
+        query=_GATE,
+        refusals=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/gates/flagger",
+        "gate_flagger",
+        "The verdict for Flagger's webhooks: 200 opens the gate, 409 does not.",
+        answer=TEXT,
+        query=(
+            *_GATE,
+            ("hook", "Which hook asks; may also stand in the metadata of the payload.", {"type": "string", "enum": list(_HOOKS)}),
+            ("require", "What opens a hook that waits.", {"type": "string", "enum": ["safe", "no-regression"]}),
+        ),
+        has_body=True,
+        refusals=(400, *_CHANGE, 404, 408, 409, 413),
+    ),
     Endpoint("GET", "/api/v1/config", "get_config", "The config in force; its ETag goes into If-Match of a PUT.", schema="Config"),
     Endpoint(
         "PUT",
@@ -100,6 +133,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "Validate a config and put it in force, whole, until the next reload or restart.",
         schema="Changed",
         has_body=True,
+        takes_etag=True,
         refusals=(400, *_CHANGE, 409, 412, 413, 422),
     ),
     Endpoint(
@@ -164,6 +198,7 @@ _NUMBER: Final[Schema] = {"type": "number"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _COUNTS: Final = _map_of(_COUNT)
 _SLOTS: Final = _list_of(_COUNT)
+_OUTCOME: Final[Schema] = {"type": "string", "enum": ["SAFE", "UNDECIDED", "REGRESSION", "INVALID"]}
 _QUANTILES: Final = {name: _or_null("number") for name in ("p50", "p90", "p99", "p999")}
 _LATENCY: Final = _object(first=_object(count=_COUNT, **_QUANTILES), last=_object(count=_COUNT, **_QUANTILES))
 _ERRORS: Final = _object(count=_COUNT, rate=_or_null("number"))
@@ -182,7 +217,7 @@ _INTERVAL: Final[Schema] = {"type": ["array", "null"], "items": _or_null("number
 _VERDICT: Final = _object(
     route=_TEXT,
     mirror=_TEXT,
-    verdict={"type": "string", "enum": ["SAFE", "UNDECIDED", "REGRESSION", "INVALID"]},
+    verdict=_OUTCOME,
     summary=_TEXT,
     reasons=_list_of(_TEXT),
     cause=_or_null("string"),
@@ -355,6 +390,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
         _object(**_MET, request=_extended(_object(method=_TEXT, target=_TEXT, **_CONTENT), _OPTIONAL), live=_ANSWER, shadow=_ANSWER),
         {"control": _ANSWER},
     ),
+    "Gate": _object(
+        verdict=_OUTCOME,
+        value={"type": "integer", "enum": [1, 0, -1, -2]},
+        success=_FLAG,
+        failure=_FLAG,
+        summary=_TEXT,
+        mirrors=_list_of(_object(route=_TEXT, mirror=_TEXT, verdict=_OUTCOME, summary=_TEXT, cause=_or_null("string"), pairs=_COUNT)),
+    ),
     "Config": _object(generation=_COUNT, digest=_TEXT, file=_or_null("string"), config={"type": "object"}),
     "Changed": _object(result={"type": "string", "enum": ["ok", "unchanged"]}, generation=_COUNT, digest=_TEXT, unanswered_workers=_SLOTS),
     "Switched": _object(
@@ -398,7 +441,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
     refusals = (*endpoint.refusals, 421, *((401, 429) if endpoint.is_protected else ()))
     for status in sorted(set(refusals)):
-        is_text = endpoint.name == "readyz" and status == 503
+        is_text = (endpoint.name, status) in {("readyz", 503), ("gate_flagger", 409)}
         refused = (
             {TEXT: {"schema": {"type": "string"}}}
             if is_text
@@ -414,10 +457,11 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     parameters += [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"{(\w+)}", endpoint.path)
     ]
-    if endpoint.has_body:
+    if endpoint.takes_etag:
         parameters.append(
             {"name": "If-Match", "in": "header", "description": "Digest of the config to replace.", "schema": {"type": "string"}}
         )
+    if endpoint.has_body:
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
     if parameters:
         operation["parameters"] = parameters
