@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
-from math import log
-from typing import TYPE_CHECKING
+from math import exp, log, sin, sqrt
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from scipy import stats
 
 from shadowproxy.judge import mcnemar
 from shadowproxy.judge.conclusion import outcome_of
@@ -14,11 +16,12 @@ from shadowproxy.judge.criteria import Criteria
 from shadowproxy.judge.evidence import MirrorEvidence, any_of, combined, largest
 from shadowproxy.judge.pairs import Part
 from shadowproxy.judge.verdict import Outcome
-from tests.judge.ticks import World, matrix_tick
+from tests.judge.ticks import Arms, World, matrix_tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+DEEP = os.environ.get("DEEP") == "1"
 SLO_NS = (30_000_000,)
 
 
@@ -44,6 +47,38 @@ def test_identical_versions_are_hardly_ever_called_worse_however_often_one_looks
         run(evidence, World(random.Random(seed), slo_ns=SLO_NS), 20, 50, lambda outcome: outcome is Outcome.REGRESSION)
         alarms += evidence.alarm is not None
     assert alarms <= 19  # 10 are expected at alpha; more than 19 have a probability under 0.005 even then
+
+
+class Weather(World):
+    """Alike arms on a bad day: error rates that follow the hour, failures in bursts on both arms, durations with heavy tails."""
+
+    def tick(self, pairs: int) -> dict[str, Any]:
+        """As `World.tick`."""
+        arms, rng = Arms(self.slo_ns), self.rng
+        for _ in range(pairs):
+            self.hour += 1
+            storm = rng.random() < 0.3 if sin(self.hour / 40) > 0.9 else rng.random() < 0.02 * (1 + sin(self.hour / 300))
+            outcomes = ["500" if storm and rng.random() < 0.6 else "200" for _ in range(2)]
+            difficulty = self.median_ns * exp(rng.gauss(0.0, 1.0))
+            tails = [rng.gauss(0.0, 0.2) / sqrt(max(1e-3, rng.gammavariate(1.25, 0.8))) for _ in range(2)]  # Student, 2.5 degrees
+            arms.add(outcomes[0], outcomes[1], difficulty * exp(min(9.0, tails[0])), difficulty * exp(min(9.0, tails[1])))
+        return arms.report()
+
+
+def test_a_bad_day_is_no_regression() -> None:
+    """Diurnal rates, bursts and heavy tails, the same for both arms: looked at after each tick, at most 1.3 alpha of the runs alarm.
+
+    With DEEP=1 that is shown at 99 % confidence.
+    """
+    runs, alarms = 3000 if DEEP else 150, 0
+    for seed in range(runs):
+        evidence = MirrorEvidence(Criteria(slo_ns=SLO_NS))
+        run(evidence, Weather(random.Random(seed), slo_ns=SLO_NS), 12, 50, lambda outcome: outcome is Outcome.REGRESSION)
+        alarms += evidence.alarm is not None
+    if DEEP:
+        assert stats.beta.ppf(0.99, alarms + 1, runs - alarms) <= 1.3 * 0.05
+    else:
+        assert alarms <= 15  # more than 15 have a probability under 0.005 at alpha
 
 
 def test_identical_versions_are_certified_safe() -> None:

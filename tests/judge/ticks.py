@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, exp, log
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class World:
     control: bool = False
     control_slower: float = 1.0
     slo_ns: tuple[int, ...] = ()
-    mirrors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    hour: int = 0
 
     def tick(self, pairs: int) -> dict[str, Any]:
         """What a worker reports of the mirror after so many pairs; with a control arm, `control` has what it reports of that."""
