@@ -82,8 +82,8 @@ def two_minutes(rng: np.random.Generator) -> tuple[Judge, Judge]:
     failing = {index for _, _, index, has_failed in events if has_failed}
     for at, what, index, has_failed in events:
         if what == ARRIVES:
-            deadline_ns = int((at + DEADLINE_S) * NS)
-            pairs[index] = (line.open(deadline_ns), *([_tally().open(deadline_ns)] if index in failing else []))
+            tallies = (line, _tally()) if index in failing else (line,)
+            pairs[index] = tuple(tally.open(int(at * NS), int((at + DEADLINE_S) * NS)) for tally in tallies)
         elif what == REPORT:
             line.expire(int(at * NS))
             head_of_line.read(line.report()["matrix"])
@@ -92,9 +92,9 @@ def two_minutes(rng: np.random.Generator) -> tuple[Judge, Judge]:
         else:
             for pair in pairs[index]:
                 if what == LIVE:
-                    pair.live_ended(outcome.TIMEOUT if has_failed else 200, 1, 1, None)
+                    pair.live_ended(outcome.TIMEOUT if has_failed else 200, 1, 1, 1, None)
                 else:
-                    pair.shadow_ended(503 if has_failed else 200, 1, 1, None)
+                    pair.shadow_ended(503 if has_failed else 200, 1, 1, 1, None)
             if index in failing and not pair.tally.ring:
                 completed.update(pair.tally.report()["matrix"])
     return head_of_line, completion
@@ -125,15 +125,15 @@ def test_head_of_line_is_right(judged: list[tuple[Judge, Judge]]) -> None:
 def test_the_evidence_of_a_worse_shadow_waits_and_comes() -> None:
     """Head of line costs time, not power: after the slow failure ahead of it, each shadow failure counts."""
     line, judge = _tally(), Judge()
-    first = line.open(DEADLINE_NS)
+    first = line.open(0, DEADLINE_NS)
     for _ in range(8):
-        pair = line.open(DEADLINE_NS)
-        pair.live_ended(200, 1, 1, None)
-        pair.shadow_ended(503, 1, 1, None)
+        pair = line.open(0, DEADLINE_NS)
+        pair.live_ended(200, 1, 1, 1, None)
+        pair.shadow_ended(503, 1, 1, 1, None)
     judge.read(line.report()["matrix"])
     assert (judge.shadow_only, judge.is_alarmed) == (0, False)
-    first.shadow_ended(200, 1, 1, None)
-    first.live_ended(outcome.TIMEOUT, 1, 1, None)
+    first.shadow_ended(200, 1, 1, 1, None)
+    first.live_ended(outcome.TIMEOUT, 1, 1, 1, None)
     judge.read(line.report()["matrix"])
     assert (judge.shadow_only, judge.live_only, judge.is_alarmed) == (8, 1, False)
 
@@ -142,7 +142,7 @@ def test_a_deadline_frees_the_line() -> None:
     """A shadow that never answers is a timeout at the pair's deadline, and what waited behind it is counted."""
     line, judge = _tally(), Judge()
     for at in range(8):
-        line.open(DEADLINE_NS + at).live_ended(200, 1, 1, None)
+        line.open(0, DEADLINE_NS + at).live_ended(200, 1, 1, 1, None)
     assert len(line.expire(DEADLINE_NS + 10)) == 8
     judge.read(line.report()["matrix"])
     assert (judge.shadow_only, judge.is_alarmed) == (8, True)
