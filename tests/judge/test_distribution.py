@@ -72,6 +72,20 @@ def test_whatever_was_counted_the_answer_is_finite(live: sketch.Sketch, shadow: 
         assert not found.is_different
 
 
+@pytest.mark.parametrize("alpha", [0.2, 0.05, 0.001])
+def test_each_arm_has_half_of_alpha(alpha: float) -> None:
+    """A distance at the sum of two radii of alpha / 2 has the p-value alpha."""
+    live, shadow = from_sketch({100: 1500}), from_sketch({100: 700})
+    found = distribution.compare(live, shadow, alpha)
+    assert found.threshold == distribution.radius(1500, alpha / 2) + distribution.radius(700, alpha / 2)
+    # Two steps whose distance is as near the threshold as 1,500 values can come.
+    above = round(1500 * found.threshold) + 1
+    apart = distribution.compare(from_sketch({100: 1500 - above, 101: above}), shadow, alpha)
+    assert apart.is_different
+    assert apart.p_value == pytest.approx(alpha, rel=0.2)
+    assert apart.p_value < alpha
+
+
 def test_a_band_holds_the_curve() -> None:
     """Every step has its share between its ends, in order; nothing counted is an empty band."""
     steps = distribution.band(from_sketch({100: 300, 120: 500, 150: 200}), 0.05)

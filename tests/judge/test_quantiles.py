@@ -72,6 +72,17 @@ def test_the_least_value_is_no_bound_until_it_is_one() -> None:
     assert quantiles.interval(from_values(range(40)), 0.5, t_opt=10).low is not None
 
 
+def test_each_arm_has_half_of_alpha() -> None:
+    """Difference and ratio are of the ends of two intervals, each at alpha / 2."""
+    rng = random.Random(12)
+    live, shadow = from_values(rng.expovariate(1) for _ in range(900)), from_values(rng.expovariate(0.8) for _ in range(500))
+    arms = quantiles.interval(live, 0.5, 0.05), quantiles.interval(shadow, 0.5, 0.05)
+    ends = [end for arm in arms for end in (arm.low, arm.high) if end is not None]
+    assert len(ends) == 4
+    assert quantiles.difference(live, shadow, 0.5, 0.1) == Interval(ends[2] - ends[1], ends[3] - ends[0])
+    assert quantiles.ratio(live, shadow, 0.5, 0.1) == Interval(ends[2] / ends[1], ends[3] / ends[0])
+
+
 @given(durations, shares)
 def test_buckets_only_widen_an_interval(values: list[int], p: float) -> None:
     """The interval from the sketch holds that of the values themselves, and ends within a bucket of it."""

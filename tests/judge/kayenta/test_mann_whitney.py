@@ -30,6 +30,15 @@ def test_seven_of_ten_a_hundred_times_as_large() -> None:
     assert found.estimate == 98.99992904170193
 
 
+def test_the_search_stops_where_it_always_did() -> None:
+    """The place on a step where it stops is part of the answer: pinned, in a case that other rules of the search end elsewhere in."""
+    experiment, control = [1.5, 7.5, 0.0, 14.0, 13.0], [6.5, 9.5, 0.0, 7.0, 4.0, 3.5, 9.0]
+    found = shift(experiment, control, 0.98)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((-7.999958093632795, 10.499928142574358), rel=1e-9)
+    assert found.estimate == 2.25
+
+
 def test_a_shift_is_defined_or_none() -> None:
     """Two constants have no ranks to speak of; differences beyond a float have no bounds."""
     assert shift([1.0, 1.0], [2.0], 0.98) is None
