@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config.addresses import HostPort, Unfit, host_denial, is_loopback, parse_endpoint, parse_host_port, reaches
 from shadowproxy.config.arms import arms
-from shadowproxy.config.model import Credentials, UpstreamTLS
+from shadowproxy.config.model import Credentials, FieldOrder, UpstreamTLS
 from shadowproxy.config.reachability import check_reachability
 from shadowproxy.config.report import child, closest, item
 
@@ -213,6 +213,9 @@ def _check_judge(config: Config, route: Route, mirror: Mirror, path: str, report
     for index, threshold in enumerate(judge.slo):
         if threshold >= mirror.timeout > 0:
             report.warning(item(child(place, "slo"), index), f"no copy may take longer than the mirror's timeout ({mirror.timeout:g} s)")
+    for index, rule in enumerate(judge.fields):
+        if (rule.order is FieldOrder.KEYED) != bool(rule.key):
+            report.error(child(item(child(place, "fields"), index), "key"), "belongs to order: keyed, and that to it")
     for name, margins in (("errors", judge.errors), ("latency", judge.latency)):
         if margins.safe <= 0:
             report.error(child(child(place, name), "safe"), "must be over 0: no number of pairs shows a difference of nothing")

@@ -69,6 +69,24 @@ class BodyFindings(StrEnum):
     FAIL = "fail"
 
 
+class FieldTreatment(StrEnum):
+    """What a difference in a field of an answer means."""
+
+    LEARN = "learn"
+    IGNORE = "ignore"
+    EQUAL = "equal"
+    IDS = "ids"
+
+
+class FieldOrder(StrEnum):
+    """How the elements of two arrays are put beside each other."""
+
+    AUTO = "auto"
+    ORDERED = "ordered"
+    UNORDERED = "unordered"
+    KEYED = "keyed"
+
+
 class TestReads(StrEnum):
     """Where tagged reads of a route go."""
 
@@ -314,6 +332,31 @@ class LatencyMargins:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FieldRule:
+    """How fields of answers are compared, where it is known better than learnt. The first rule that says something holds."""
+
+    path: str = field(
+        metadata=doc(
+            "Where, as reports show it: status, header.vary, body.items[*].price; `*` is any part of a name, `**` any number of steps.",
+            pattern=r"(status|header|body|\*)[\x20-\x7e\u00a1-\ud7ff]{0,500}",
+            form="a path that begins with status, header, body or *",
+        )
+    )
+    treat: FieldTreatment = field(
+        default=FieldTreatment.LEARN,
+        metadata=doc("learn what is noise; ignore differences; equal: the first one counts; ids: each world issues its own."),
+    )
+    order: FieldOrder = field(
+        default=FieldOrder.AUTO, metadata=doc("How elements of an array are matched: by what names them, by index, in any order, by `key`.")
+    )
+    key: str = field(default="", metadata=doc("The member that `order: keyed` matches elements by."))
+    absolute: float = field(default=0.0, metadata=doc("How far numbers may be apart.", minimum=0.0, maximum=1000000.0))
+    relative: float = field(
+        default=0.0, metadata=doc("How far numbers may be apart, as a part of the larger one.", minimum=0.0, maximum=1.0)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
     """When a mirror's shadow counts as worse, and when as safe. Probabilities hold however often one looks."""
 
@@ -329,6 +372,7 @@ class Judge:
         default=BodyFindings.REPORT,
         metadata=doc("Whether fields that differ make a REGRESSION (fail) or stand beside the verdict (report)."),
     )
+    fields: tuple[FieldRule, ...] = field(default=(), metadata=doc("Rules for fields of answers; without any all is learnt."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,10 +380,10 @@ class Capture:
     """Which pairs are kept whole, redacted, to compare their bodies and to show as examples."""
 
     per_second: float = field(
-        default=20.0, metadata=doc("Pairs per worker and second; chosen on arrival. 0 captures none.", minimum=0.0, maximum=1000.0)
+        default=10.0, metadata=doc("Pairs per worker and second; chosen on arrival. 0 captures none.", minimum=0.0, maximum=1000.0)
     )
     body: Size = field(
-        default=Size(65536), metadata=doc("Bytes of each body that are kept; what is longer is cut.", minimum=0, maximum=16777216)
+        default=Size(65536), metadata=doc("Bytes of each body that are kept; what is longer is cut.", minimum=0, maximum=4194304)
     )
     memory: Size = field(
         default=Size(16777216), metadata=doc("Bytes that the captures of one worker may hold; beyond it none is begun.", minimum=0)
@@ -420,10 +464,10 @@ class Mirror:
     breaker: Breaker = field(default_factory=Breaker, metadata=doc("When the mirror pauses."))
     control: ControlArm | None = field(default=None, metadata=doc("A/A arm: a fleet of the live build that gets the same copies."))
     resend: Percent = field(
-        default=Percent(0.1),
+        default=Percent(0.0),
         metadata=doc(
-            "Share of the copied GET and HEAD requests that live itself gets once more, marked, to learn what differs by nature. "
-            "Not used beside a control arm. 0 sends none.",
+            "Share of the copied GET and HEAD requests that live itself gets once more, marked, to learn what differs by nature; "
+            "0.1 is plenty. Not used beside a control arm. 0 sends none: live gets what clients sent, and nothing else.",
         ),
     )
     judge: Judge = field(default_factory=Judge, metadata=doc("When the shadow counts as worse, and when as safe."))

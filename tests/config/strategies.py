@@ -89,6 +89,8 @@ def _referring(draw: st.DrawFn, mirror: dict[str, Any], name: str) -> dict[str, 
             margins.update(regression=0.5, safe=draw(st.sampled_from([0.5, 1, "3%"])))
     if mirror.get("judge", {}).get("slo"):
         mirror["judge"]["slo"] = draw(st.lists(st.sampled_from([0.1, "250ms", "1s"]), unique=True))
+    for rule in mirror.get("judge", {}).get("fields", ()):
+        rule["key"] = "sku" if rule.get("order") == "keyed" else ""
     return mirror
 
 

@@ -232,6 +232,10 @@ def test_credentials_over_loopback_are_not_called_unencrypted() -> None:
         ),
         ("judge: {slo: [1, 2, 3, 4, 0.1, 0.2, 0.3, 0.4, 0.5]}", "at [ | routes[0].mirror[0].judge.slo: 9 thresholds, limit 8"),
         (
+            "judge: {fields: [{path: body.items, order: keyed}]}",
+            "at { | routes[0].mirror[0].judge.fields[0].key: belongs to order: keyed, and that to it",
+        ),
+        (
             "judge: {errors: {safe: 0}}",
             "at 0 | routes[0].mirror[0].judge.errors.safe: must be over 0: no number of pairs shows a difference of nothing",
         ),
