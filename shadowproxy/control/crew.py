@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config import to_plain
+from shadowproxy.config.arms import arms
 from shadowproxy.control.slots import Slots
 from shadowproxy.control.worker import State, Worker
 from shadowproxy.dataplane import messages
@@ -83,6 +84,7 @@ class Crew:
         counts: where tallies go.
         on_access: called with the access records of each tally.
         on_tally: called with each tally and its worker's account, once it is added to the counts.
+        on_captured: called with the pairs that a worker kept whole.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Crew:
         *,
         on_access: Callable[[list[dict[str, Any]]], None],
         on_tally: Callable[[Account, Message], None],
+        on_captured: Callable[[list[dict[str, Any]]], None] = lambda _: None,
     ) -> None:
         self.is_killed = False
         self.restarts = 0
@@ -105,6 +108,7 @@ class Crew:
         self._instance = instance
         self._on_access = on_access
         self._on_tally = on_tally
+        self._on_captured = on_captured
         self._slots = Slots()
         self._orders: Orders | None = None
         self._places: list[Place] = []
@@ -302,6 +306,8 @@ class Crew:
                 self._on_tally(worker.account, message)
                 if message.get("access"):
                     self._on_access(message["access"])
+            case "captured":
+                self._on_captured(message["pairs"])
             case "applied":
                 worker.generation = message["generation"]
                 if worker.state is State.STARTING:
@@ -366,7 +372,7 @@ class Crew:
     # -- all of them
 
     def _set_orders(self, config: Config, generation: int) -> None:
-        keys = [f"{route.name}/{mirror.name}" for route in config.routes for mirror in route.mirror]
+        keys = [f"{route.name}/{mirror.name}" for route in config.routes for mirror in arms(route)]
         slots = self._slots.assign(keys, (worker.pid for worker in self._workers))
         self._counts.declare([route.name for route in config.routes], keys)
         self._orders = Orders(config, generation, slots)
