@@ -200,7 +200,7 @@ def interval(estimate: Estimate, marks: Sequence[Marker], shown: Callable[[float
         parts.append(_line(begin, middle, end, middle, "whisker thick"))
         parts.append(tag("circle", class_="dot shadow", cx=_px(across.at(estimate.value)), cy=middle, r=5))
     else:
-        parts.append(_text(width / 2, middle + 4, "nothing measured yet", "soft", "middle"))
+        parts.append(_text(width / 2, middle + 4, "nothing measured yet", "soft halo", "middle"))
     return _svg(width, height, f"{estimate.label}: {estimate.note}", parts)
 
 

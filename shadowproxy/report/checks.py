@@ -171,9 +171,12 @@ def _instrument(subject: Subject) -> Check:
     said: list[str] = []
     control, ratio = subject.part("control"), subject.part("sample_ratio")
     if control:
-        said.append("the A/A arm differs from live" if control.get("is_tripped") else "the A/A arm is like live")
+        like = "the A/A arm is like live" if number(control.get("pairs")) else "the A/A arm has no pairs yet"
+        said.append("the A/A arm differs from live" if control.get("is_tripped") else like)
     if ratio:
-        said.append("the sample ratio is not what it should be" if ratio.get("is_tripped") else "the sample ratio is as it should be")
+        said.append(
+            "the share that was sampled is not what it should be" if ratio.get("is_tripped") else "the share that was sampled is right"
+        )
     is_conserved = subject.comparison.get("is_conserved")
     if is_conserved is not None:
         said.append("every eligible request is accounted for" if is_conserved else "the counters do not add up")

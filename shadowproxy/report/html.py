@@ -99,11 +99,12 @@ def _section(title: str, *content: object) -> Markup:
 
 def _banner(report: Report, subject: Subject) -> Markup:
     verdict = subject.verdict
-    reasons = [tag("li", str(one)) for one in subject.parts("reasons") if str(one) != str(verdict.get("summary"))]
+    summary = str(verdict.get("summary", ""))
+    reasons = [tag("li", str(one)) for one in subject.parts("reasons") if not summary.startswith(str(one))]
     return tag(
         "section",
         tag("span", subject.state, class_="word"),
-        tag("p", str(verdict.get("summary", "")), class_="sentence"),
+        tag("p", numbers.sentence(summary), class_="sentence"),
         tag("ul", reasons) if reasons else None,
         _needs(subject),
         tag("p", tag("strong", "What to do: "), ADVICE[subject.state]),

@@ -34,7 +34,7 @@ SIGNS: Final = {
 _RESULTS: Final = {State.PASSED: "passed", State.FAILED: "**failed**", State.UNDECIDED: "undecided", State.INVALID: "**invalid**"}
 
 _MEANING: Final = re.compile(r"([\\`*_\[\]<>#!|~&$])")
-_LEADING: Final = re.compile(r"^([-+=]|\d+(?=[.)]))")
+_LEADING: Final = re.compile(r"^([-+=](?=[\s=-]|$)|\d+(?=[.)](?:\s|$)))")
 _ADDRESS: Final = re.compile(r"(@|://|www\.)")
 _BREAK: Final = "\N{ZERO WIDTH SPACE}"
 
@@ -79,7 +79,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _subject(report: Report, subject: Subject) -> str:
     parts = [
-        f"### {SIGNS[subject.state]} {subject.state}: {escape(subject.name)}\n\n{escape(str(subject.verdict.get('summary', '')))}\n",
+        f"### {SIGNS[subject.state]} {subject.state}: {escape(subject.name)}\n\n{escape(numbers.sentence(str(subject.verdict.get('summary', ''))))}\n",
         f"{escape(ADVICE[subject.state])}\n",
         _tests(subject),
         _needs(subject),

@@ -68,7 +68,7 @@ def change(ratio: float | None) -> str:
 
 
 def between(interval: tuple[float | None, float | None] | list[float | None] | None, shown: object) -> str:
-    """`lo to hi` with the function `shown`; an end that is not bounded is said so."""
+    """`lo to hi` with the function `shown`, a unit that both have said once; an end that is not bounded is said so."""
     assert callable(shown)
     if not interval or (interval[0] is None and interval[1] is None):
         return DASH
@@ -77,7 +77,8 @@ def between(interval: tuple[float | None, float | None] | list[float | None] | N
         return f"below {shown(high)}"
     if high is None:
         return f"above {shown(low)}"
-    return f"{shown(low)} to {shown(high)}"
+    (first, _, unit), (_, _, last_unit) = str(shown(low)).partition(THIN), str(shown(high)).partition(THIN)
+    return f"{first if unit == last_unit else shown(low)} to {shown(high)}"
 
 
 def odds(log_e: float | None) -> str:
@@ -96,6 +97,11 @@ def odds(log_e: float | None) -> str:
 def moment(seconds: float | None) -> str:
     """A Unix time as `2026-01-31 12:34:56 UTC`."""
     return DASH if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def sentence(words: str) -> str:
+    """`words` with a capital at its beginning."""
+    return words[:1].upper() + words[1:]
 
 
 def rfc3339(seconds: float) -> str:

@@ -43,10 +43,10 @@ article > h2 { margin: 2rem 0 0; }
 .state { font-weight: 600; white-space: nowrap; }
 dl.facts { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; margin: 0.9rem 0 0; }
 dl.facts dt { color: var(--soft); font-size: 0.85rem; } dl.facts dd { margin: 0; font-variant-numeric: tabular-nums; }
-.wrap { overflow-x: auto; margin: 0 -0.25rem; padding: 0 0.25rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+.wrap { overflow-x: auto; margin-left: -0.25rem; margin-right: -0.25rem; padding: 0 0.25rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; font-size: 0.93rem; }
 caption { text-align: left; font-size: 0.87rem; padding-bottom: 0.3rem; }
-th, td { padding: 0.3rem 0.9rem 0.3rem 0; border-top: 1px solid var(--line); text-align: left; vertical-align: top; overflow-wrap: normal; }
+th, td { padding: 0.3rem 0.75rem 0.3rem 0; border-top: 1px solid var(--line); text-align: left; vertical-align: top; overflow-wrap: normal; }
 .any { overflow-wrap: anywhere; min-width: 9rem; }
 thead th { border-top: 0; font-weight: 500; color: var(--soft); font-size: 0.87rem; }
 tbody th { font-weight: 500; }

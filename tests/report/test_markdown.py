@@ -50,7 +50,9 @@ def test_hostile_words_stay_words() -> None:
         ("- x", "\u200b- x"),
         ("1. x", "\u200b1. x"),
         ("a\nb", "a b"),
-        ("-0.3 %", "\u200b-0.3 %"),
+        ("-0.3 %", "-0.3 %"),
+        ("---", "\u200b---"),
+        ("15.7 ms", "15.7 ms"),
     ],
 )
 def test_punctuation_that_means_something(words: str, escaped: str) -> None:

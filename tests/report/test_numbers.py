@@ -90,3 +90,14 @@ def test_times() -> None:
     assert numbers.moment(None) == numbers.DASH
     assert numbers.rfc3339(0) == "1970-01-01T00:00:00Z"
     assert numbers.clock(3600, "%H:%M") == "01:00"
+
+
+def test_a_unit_is_said_once() -> None:
+    """Unless the ends have different ones."""
+    assert plain(numbers.between((0.001, 0.02), numbers.points)) == "+0.1 to +2 pp"
+    assert plain(numbers.between((0.0005, 0.02), numbers.duration)) == "500 µs to 20.0 ms"
+
+
+def test_sentences_begin_with_a_capital() -> None:
+    """Also when there is nothing to begin with."""
+    assert [numbers.sentence(words) for words in ("more errors", "", "É")] == ["More errors", "", "É"]

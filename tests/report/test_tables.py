@@ -32,7 +32,7 @@ def test_heads_of_rows_and_columns_are_marked() -> None:
 def test_every_test_is_told() -> None:
     """With numbers in the table, without in the list."""
     seen = text(tables.tests(checks(subject(samples.verdict()))))
-    for words in ("errors", "✗ failed", "+0.52 pp", "+0.21 pp to +0.88 pp", "slo:250ms", "bodies", "judge.bodies"):
+    for words in ("errors", "✗ failed", "+0.52 pp", "+0.21 to +0.88 pp", "slo:250ms", "bodies", "judge.bodies"):
         assert words in seen
 
 
