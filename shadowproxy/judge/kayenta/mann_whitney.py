@@ -36,7 +36,8 @@ def shift(experiment: Sequence[float], control: Sequence[float], confidence: flo
         confidence: of the interval, in (0, 1).
 
     Returns:
-        None where it is not defined: each sample has one value only, over and over, or the numbers overflow.
+        None where it is not defined: each sample is one value only, as far as a float can tell beside the shift, or the
+        numbers overflow.
 
     """
     if len({*experiment}) == 1 and len({*control}) == 1:
@@ -45,9 +46,15 @@ def shift(experiment: Sequence[float], control: Sequence[float], confidence: flo
     if not isfinite(high - low):
         return None
     z = -NormalDist().inv_cdf((1 - confidence) / 2)
-    return Shift(
-        _crossing(experiment, control, z, low, high), _crossing(experiment, control, -z, low, high), _centre(experiment, control, low, high)
-    )
+    try:
+        return Shift(
+            low=_crossing(experiment, control, z, low, high),
+            high=_crossing(experiment, control, -z, low, high),
+            estimate=_centre(experiment, control, low, high),
+        )
+    except ZeroDivisionError:
+        # Values that differ by less than the shift's last digit are one value once shifted.
+        return None
 
 
 def _crossing(experiment: Sequence[float], control: Sequence[float], z: float, low: float, high: float) -> float:
@@ -68,7 +75,9 @@ def _centre(experiment: Sequence[float], control: Sequence[float], low: float, h
 def standardised(experiment: Sequence[float], control: Sequence[float], mu: float) -> float:
     """The rank sum of `experiment` less `mu` among both samples, standardised: about a standard normal if `mu` is the shift.
 
-    Not for samples that are all one value once shifted.
+    Raises:
+        ZeroDivisionError: all values are one once shifted.
+
     """
     m, n = len(experiment), len(control)
     total, ties = rank_sum([value - mu for value in experiment], control)

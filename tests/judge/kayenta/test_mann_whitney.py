@@ -40,9 +40,10 @@ def test_the_search_stops_where_it_always_did() -> None:
 
 
 def test_a_shift_is_defined_or_none() -> None:
-    """Two constants have no ranks to speak of; differences beyond a float have no bounds."""
+    """Two constants have no ranks to speak of, nor have differences that vanish beside the shift; those beyond a float have no bounds."""
     assert shift([1.0, 1.0], [2.0], 0.98) is None
     assert shift([1e308, 1.0], [-1e308, 1.0], 0.98) is None
+    assert shift([0.0, 1e-128], [1.0], 0.98) is None
     assert shift([1.0, 2.0], [1.0], 0.98) is not None
 
 
