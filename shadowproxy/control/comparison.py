@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy import logbuckets
+from shadowproxy.config.arms import arms
 from shadowproxy.judge import sketch
 from shadowproxy.judge.pairs import is_error
 
@@ -90,8 +91,8 @@ def distribution(totals: MirrorTotals) -> dict[str, list[tuple[float, int]]]:
 
 
 def mirrors_of(config: Config) -> Iterable[tuple[Route, Mirror]]:
-    """Every mirror with its route, in the order of the config."""
-    return ((route, mirror) for route in config.routes for mirror in route.mirror)
+    """Every mirror with its route, in the order of the config; its arm behind it."""
+    return ((route, mirror) for route in config.routes for mirror in arms(route))
 
 
 def conservation(counts: Counts, key: str) -> dict[str, Any]:

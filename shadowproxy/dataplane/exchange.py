@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from shadowproxy.dataplane import gather, outcome
+from shadowproxy.dataplane.capture import Request
 from shadowproxy.dataplane.fields import SAFE_METHODS
 from shadowproxy.dataplane.forwarded import is_looping
 from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
@@ -24,6 +25,7 @@ from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.request_head import RequestParts
 from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.tally import OPEN as PAIR_OPEN
 from shadowproxy.dataplane.tee import MARK
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.dataplane.tunnel import Tunnel
@@ -59,9 +61,9 @@ class Exchange(Leg):
     """The live leg of one request (see `upstream.Leg`), and its client's view of it."""
 
     __slots__ = (
-        "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_tally", "answer", "arrived_ns", "client",
+        "_captured", "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_tally", "answer", "arrived_ns", "client",
         "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done",
-        "path", "request_bytes", "route_name", "sent", "target", "trace", "wire",
+        "path", "request_bytes", "route_name", "sent", "shed_tees", "target", "trace", "wire",
     )  # fmt: skip
 
     def __init__(self, client: ClientConnection, parts: RequestParts, arrived_ns: int) -> None:
@@ -72,6 +74,7 @@ class Exchange(Leg):
         self.connection: UpstreamConnection | None = None
         self.copies: list[Copy] | None = None
         self.control_tees: list[Tee] | None = None
+        self.shed_tees: list[Tee] | None = None
         self.answer: ResponseHead | None = None
         self.dispatched_ns = 0
         self.first_ns = 0
@@ -86,6 +89,7 @@ class Exchange(Leg):
         self._fleet: FleetRuntime | None = None
         self._tally: RouteTally | None = None
         self._pairs: list[Pair] | None = None
+        self._captured: Request | None = None
         self._held: list[bytes] | None = None
         self._hasher: xxh3_64 | None = None
         self._digest = 0
@@ -183,16 +187,55 @@ class Exchange(Leg):
             copy = tee.offer(self, point, forwarded)
             if copy is None:
                 continue
-            if self.copies is None or self._pairs is None:
-                self.copies = []
-                self._pairs = []
-            self.copies.append(copy)
-            self._pairs.append(copy.pair)
-            try:
-                copy.start(payload, is_end=is_end)
-            except Exception as error:  # noqa: BLE001  promise P1 by construction: whatever is wrong with a copy, live goes on
-                worker.caught(error)
-                copy.abandon(outcome.SHED_ERROR)
+            if tee.wants_capture(self.arrived_ns):
+                copy.capture(self._capture(policy, payload))
+            self._start(copy, payload, is_end=is_end)
+            arm = policy.arm
+            if arm is not None and self.method in arm.methods and (arm.share >= 1.0 or worker.arm_weyl.next() < arm.share):
+                self._mirror_to_arm(tee, copy, forwarded, payload, is_end=is_end)
+
+    def _mirror_to_arm(self, tee: Tee, copy: Copy, forwarded: bytes, payload: bytes, *, is_end: bool) -> None:
+        """What went to a mirror goes to its arm too, so that what differs by nature is known."""
+        if tee.arm is None:
+            return
+        second = tee.arm.offer(self, 0.0, forwarded)
+        if second is None:
+            return
+        pair = second.pair
+        pair.is_arm = True
+        if tee.policy.is_compared and copy.pair.fate == PAIR_OPEN:
+            pair.partner = copy.pair
+            copy.pair.partner = pair
+        if copy.pair.capture is not None and self._captured is not None:
+            second.capture(self._captured)
+        self._start(second, payload, is_end=is_end)
+
+    def _start(self, copy: Copy, payload: bytes, *, is_end: bool) -> None:
+        """Send a copy on its way; its pair waits for this leg's end."""
+        if self.copies is None or self._pairs is None:
+            self.copies = []
+            self._pairs = []
+        self.copies.append(copy)
+        self._pairs.append(copy.pair)
+        try:
+            copy.start(payload, is_end=is_end)
+        except Exception as error:  # noqa: BLE001  promise P1 by construction: whatever is wrong with a copy, live goes on
+            self.client.worker.caught(error)
+            copy.abandon(outcome.SHED_ERROR)
+
+    def _capture(self, policy: MirrorPolicy, payload: bytes) -> Request:
+        """Begin to keep this request and its answer, or go on: all pairs of a request share it."""
+        request = self._captured
+        if request is None or not request.sharers:
+            worker = self.client.worker
+            request = self._captured = Request(worker.purse, policy.capture_body, worker.next_capture(), self.arrived_ns)
+            request.method = self.method
+            request.target = self.target
+            request.body.head = self.head.common
+            request.body.add(payload)
+            if self.trace is not None:
+                request.trace = self.trace.trace_id
+        return request
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """A connection is ours: the head goes out, with what has come of the body."""
@@ -233,6 +276,8 @@ class Exchange(Leg):
     def on_request_payload(self, payload: bytes, *, is_end: bool, trailers: list[bytes]) -> None:
         """More of the request's body from the client."""
         self.request_bytes += len(payload)
+        if self._captured is not None:
+            self._captured.body.add(payload)
         if self.head.length >= 0:
             wire = payload
         else:
@@ -285,6 +330,9 @@ class Exchange(Leg):
         now_ns = time.monotonic_ns()
         self.first_ns = now_ns - self.dispatched_ns
         self.answer = head
+        if self._captured is not None:
+            self._captured.live.head = head.wire
+            self._captured.live.add(payload)
         if self._pairs is not None:
             if is_end:
                 self._digest = xxh3_64_intdigest(payload)
@@ -323,6 +371,8 @@ class Exchange(Leg):
         client = self.client
         if self._hasher is not None:
             self._hasher.update(payload)
+        if self._captured is not None:
+            self._captured.live.add(payload)
         if self._out == _CHUNKED:
             size_line = b"%x\r\n" % len(payload)
             self.sent += len(size_line) + len(payload) + 2
@@ -358,10 +408,13 @@ class Exchange(Leg):
         if self._pairs is not None:
             digest = self._hasher.intdigest() if self._hasher is not None else self._digest
             for pair in self._pairs:
-                pair.live_ended(status, first, last, digest)
+                pair.live_ended(status, first, last, last_ns, digest)
         if self.control_tees is not None:
             for tee in self.control_tees:
                 tee.unmirrored(last_ns)
+        if self.shed_tees is not None:
+            for tee in self.shed_tees:
+                tee.shed(last)
         if not self.is_request_done:
             self._stop_copies(outcome.CLIENT_LEFT)
         self.client.on_exchange_done(self, status)
@@ -432,9 +485,10 @@ class Exchange(Leg):
         if not self.is_request_done:
             self._stop_copies(outcome.CLIENT_LEFT)
         if self._pairs is not None:
-            spent = bucket(now_ns - (self.dispatched_ns or self.arrived_ns))
+            spent_ns = now_ns - (self.dispatched_ns or self.arrived_ns)
+            spent = bucket(spent_ns)
             for pair in self._pairs:
-                pair.live_ended(ended, 0, spent, None)
+                pair.live_ended(ended, 0, spent, spent_ns, None)
 
     def _stop_copies(self, fate: int) -> None:
         """The request will not be completed: neither will its copies."""

@@ -19,17 +19,30 @@ Worker to control
     done      {id: int}                          kill or resume was carried out
     tally     see Tally below; every REPORT_S seconds, and before exit
     stalled   {seconds: float}                   the event loop was held up this long
+    captured  {pairs: [Capture, ...]}            pairs that were kept whole, after the tally that counts them; not redacted yet
 
 Tally (counts are deltas since the last tally of this worker; gauges are marked =)
     routes    {route: {responses: {outcome: n}, first: {bucket: n}, last: {bucket: n}, received: bytes, sent: bytes}}
     mirrors   {"route/mirror": {eligible: n, pending: =n, fates: {fate: n}, matrix: {"live,shadow": n},
                bodies: {equal: n, different: n, unknown: n}, live_first, live_last, shadow_first, shadow_last,
-               holdout_last: {bucket: n}, range: =0..1, breaker: ="closed"|"open"|"half-open", in_flight: =n, held: =bytes}}
+               holdout_last, shed_last: {bucket: n}, lag_ns: =age of the head of line,
+               ratio: Ratios, slo: {threshold_ns: [live only, shadow only]},
+               back: Ratios (of a control arm only: of it + resolution to live),
+               versus: Ratios | {matrix: {"control,shadow": n}, slo} (only where there is a control arm: shadow against control),
+               range: =0..1, breaker: ="closed"|"open"|"half-open", in_flight: =n, held: =bytes}}
     refusals  {code: n}        local answers to clients by reason (bad requests, no route, limits)
     fleets    {fleet: {endpoint: {outstanding: =n, idle: =n, open: =n, connects: n, failures: {outcome: n}, is_ejected: =bool}}}
     clients   {accepted: n, open: =n, requests: n, turned_away: n}
     process   {cpu_seconds: =s, rss_bytes: =n, lag_ns: {bucket: n}, errors: n}
     access    [record, ...]    sampled access log lines; access_dropped: n
+
+Ratios {n: pairs, s1: sum of d, s2: sum of d*d, buckets: {k: n}}, where d is the logarithm of the shadow's duration to the last byte over
+    that of the baseline plus the mirror's resolution, of pairs that neither leg failed; bucket k holds d in ((k-1)*0.005, k*0.005].
+    The slo counts are of pairs of which only that leg took longer than the threshold, however it ended.
+
+Capture {id: text, the same for all pairs of a request, mirror: "route/mirror", at: unix seconds, trace: hex,
+    request: {method, target, headers: [[name, value], ...], body: base64, cut: bool}, live: Answer, shadow: Answer}
+    Answer is {outcome, first_ns, last_ns, headers, body, cut}; text is latin-1, cut says that the body is longer than what was kept.
 
 Outcomes, buckets and fates are written as strings (`outcome.name_of`, decimal bucket, `outcome.FATES`).
 Buckets are `logbuckets` buckets of nanoseconds.

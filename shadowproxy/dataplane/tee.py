@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from shadowproxy.dataplane import gather, outcome
+from shadowproxy.dataplane.capture import Allowance, Capture, Kept, Request
 from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.request_head import RequestHead
@@ -55,6 +56,10 @@ CHUNK_COST: Final = 4096
 
 SMALL_CHUNKS_LIMIT: Final = 4096
 """Chunks under SMALL_CHUNK bytes in one answer: 6 ms, the longest that one read of a shadow's answer may take."""
+
+_SHED_AT_ONCE: Final = frozenset({
+    outcome.SHED_IN_FLIGHT, outcome.SHED_RANGE, outcome.SHED_BREAKER, outcome.SHED_MEMORY, outcome.SHED_ERROR,
+})  # fmt: skip
 
 BREAKER_LIMIT_NS: Final = 30 * 10**9
 """Longest pause of an open breaker."""
@@ -127,10 +132,12 @@ class Breaker:
 class Tee:
     """One mirror of one route at work. Outlives config generations: `configure` replaces its policy and fleet."""
 
-    __slots__ = ("_mark", "breaker", "copies", "fleet", "policy", "scale", "tally", "worker")
+    __slots__ = ("_mark", "allowance", "arm", "breaker", "copies", "fleet", "policy", "scale", "tally", "worker")
 
     def __init__(self, worker: Worker, tally: MirrorTally) -> None:
         self.worker = worker
+        self.arm: Tee | None = None
+        self.allowance = Allowance(0.0, 0)
         self.tally = tally
         self.copies: set[Copy] = set()
         self.breaker = Breaker()
@@ -139,10 +146,20 @@ class Tee:
     def __repr__(self) -> str:
         return f"Tee({self.policy.key}, copies={len(self.copies)}, scale={self.scale:.2f}, {self.breaker!r})"
 
-    def configure(self, policy: MirrorPolicy, fleet: FleetRuntime) -> None:
-        """Work by `policy` from now on; copies under way are not touched."""
+    def configure(self, policy: MirrorPolicy, fleet: FleetRuntime, arm: Tee | None, *, is_control: bool) -> None:
+        """Work by `policy` from now on; copies under way are not touched.
+
+        Args:
+            policy: the mirror's.
+            fleet: where its copies go.
+            arm: the tee that gets copies of what this one copies.
+            is_control: whether this is itself a control arm.
+        """
         self.policy = policy
         self.fleet = fleet
+        self.arm = arm
+        self.allowance = Allowance(policy.captured, time.monotonic_ns())
+        self.tally.configure(resolution_ns=policy.resolution_ns, thresholds_ns=policy.slo_ns, is_arm=is_control, has_arm=policy.is_compared)
         self._mark = b"%b: %b;by=%b\r\n%b" % (MARK, policy.name.encode(), self.worker.instance, policy.added)
 
     def point(self, exchange: Exchange, draw: float) -> float:
@@ -169,7 +186,8 @@ class Tee:
             fate = self._fate(exchange, point)
             if fate == COPY:
                 wire = self._head(exchange, forwarded)
-                return Copy(self, tally.open(exchange.arrived_ns + self.policy.pair_timeout_ns), exchange, wire)
+                arrived_ns = exchange.arrived_ns
+                return Copy(self, tally.open(arrived_ns, arrived_ns + self.policy.pair_timeout_ns), exchange, wire)
         except Exception as error:  # noqa: BLE001  promise P1 by construction: whatever is wrong here, live goes on
             self.worker.caught(error)
             fate = outcome.SHED_ERROR
@@ -178,7 +196,15 @@ class Tee:
             if exchange.control_tees is None:
                 exchange.control_tees = []
             exchange.control_tees.append(self)
+        elif fate in _SHED_AT_ONCE:
+            if exchange.shed_tees is None:
+                exchange.shed_tees = []
+            exchange.shed_tees.append(self)
         return None
+
+    def wants_capture(self, now_ns: int) -> bool:
+        """Whether the pair that begins now is to be kept whole, as far as this mirror's allowance and the memory go."""
+        return self.worker.purse.held < self.policy.capture_memory and self.allowance.take(now_ns)
 
     def _fate(self, exchange: Exchange, point: float) -> int:
         """COPY, or why the request is not copied: the policy's reasons first, then the state of things."""
@@ -228,6 +254,10 @@ class Tee:
         """A request that was eligible and left out on purpose took `last_ns` on live: what mirroring is compared with."""
         add(self.tally.holdout_last, last_ns)
 
+    def shed(self, last: int) -> None:
+        """A request that should have been copied and was not took live until bucket `last`: what the comparison lacks."""
+        self.tally.shed_last[last] = self.tally.shed_last.get(last, 0) + 1
+
     def tick(self, now_ns: int) -> None:
         """Once a tick: the overload scale follows the copies under way, and late pairs are resolved."""
         load = len(self.copies) / self.policy.in_flight
@@ -272,7 +302,7 @@ class Copy(Leg):
     """One mirrored leg (see `upstream.Leg`). Ends exactly once, in `_end`."""
 
     __slots__ = (
-        "_chunks", "_cost", "_first_ns", "_has_ended", "_hasher", "_held", "_is_probe", "_is_request_done", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
+        "_chunks", "_cost", "_first_ns", "_has_ended", "_hasher", "_held", "_is_probe", "_is_request_done", "_kept", "_queued", "_received", "_sent", "_started_ns", "_status", "_wire",
         "connection", "dispatched_ns", "is_paused", "pair", "tee",
     )  # fmt: skip
 
@@ -299,10 +329,17 @@ class Copy(Leg):
         self._hasher: xxh3_64 | None = None
         self._first_ns = 0
         self._status = 0
+        self._kept: Kept | None = None
 
     def __repr__(self) -> str:
         state = "ended" if self._has_ended else ("waiting" if self.connection is None else "sent")
         return f"Copy({self.tee.policy.key}, {self.method.decode('latin-1')}, {state})"
+
+    def capture(self, request: Request) -> None:
+        """Keep the pair whole."""
+        capture = Capture(self.tee.policy.key, request, self.tee.policy.capture_body)
+        self.pair.capture = capture
+        self._kept = capture.shadow
 
     def start(self, payload: bytes, *, is_end: bool) -> None:
         """Send the head, and what has come of the body, as soon as a connection is there."""
@@ -395,7 +432,7 @@ class Copy(Leg):
             tee.breaker.failed(now_ns, tee.policy.breaker_failures, tee.policy.breaker_period_ns)
         last_ns = now_ns - (self.dispatched_ns or self._started_ns)
         last = bucket(last_ns)
-        pair.shadow_ended(ended, last if last_ns == self._first_ns else bucket(self._first_ns), last, digest)
+        pair.shadow_ended(ended, last if last_ns == self._first_ns else bucket(self._first_ns), last, last_ns, digest)
 
     # As a leg.
 
@@ -426,6 +463,9 @@ class Copy(Leg):
         now_ns = time.monotonic_ns()
         self._first_ns = now_ns - self.dispatched_ns
         self._status = head.status
+        if self._kept is not None:
+            self._kept.head = head.wire
+            self._kept.add(payload)
         if is_end:
             self.connection = None
             self._end(head.status, digest=xxh3_64_intdigest(payload), now_ns=now_ns)
@@ -437,6 +477,8 @@ class Copy(Leg):
         """More of an answer that nobody will see."""
         if self._hasher is not None:
             self._hasher.update(payload)
+        if self._kept is not None:
+            self._kept.add(payload)
         self._account(len(payload))
 
     def _account(self, size: int) -> None:

@@ -18,15 +18,18 @@ import ssl
 import sys
 import time
 import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, Final
 
 import uvloop
 
 from shadowproxy.config import from_plain
-from shadowproxy.config.model import Config, Limits, Listener
+from shadowproxy.config.model import Config, Fleet, Limits, Listener
 from shadowproxy.dataplane import messages
 from shadowproxy.dataplane.accept import ClientConnection
+from shadowproxy.dataplane.capture import Purse, told
 from shadowproxy.dataplane.deadlines import TICK_NS, Deadlines
 from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.forward import FleetRuntime
@@ -40,7 +43,7 @@ from shadowproxy.dataplane.tee import READ_PER_TICK, Copy, Tee
 from shadowproxy.dataplane.tls import fingerprint, listener_context
 from shadowproxy.errors import ShadowproxyError
 from shadowproxy.hashspace import Weyl
-from shadowproxy.policy import Policy, compile_policy, nanoseconds
+from shadowproxy.policy import MirrorPolicy, Policy, compile_policy, nanoseconds
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
@@ -50,6 +53,9 @@ ACCESS_LIMIT: Final = 2000
 
 ABORT_ROUNDS: Final = 10
 """Rounds of the event loop until an aborted connection has been told so: one over TCP, two over TLS."""
+
+APART: Final = ".resend"
+"""What the name of a fleet ends with that only copies are sent to, beside the one that clients are served by."""
 
 STALL_NS: Final = 10**9
 """A tick this late is told to control at once."""
@@ -78,6 +84,10 @@ class Worker:
         self.tees: dict[str, Tee] = {}
         self.route_tallies: dict[str, RouteTally] = {}
         self.weyl = Weyl(random.random())  # noqa: S311  spreads workers over the sequence, guards nothing
+        self.arm_weyl = Weyl(random.random())  # noqa: S311  as above
+        self.purse = Purse()
+        self._captures = 0
+        self._capture_prefix = f"{slot}-{os.getpid()}-{now_ns // 10**9:x}-"
         self.clients: set[ClientConnection] = set()
         self.refusals: dict[str, int] = {}
         self.accepted = self.requests = self.turned_away = self.errors = 0
@@ -108,11 +118,11 @@ class Worker:
         policy = compile_policy(config, int(message["generation"]))
         slots: dict[str, int] = message["slots"]
         for route in policy.routes:
-            for mirror in route.mirrors:
+            for mirror in _with_arms(route.mirrors):
                 if not 0 < slots[mirror.key] < len(self.words):
                     raise KeyError(mirror.key)
         fleets: dict[str, FleetRuntime] = {}
-        for name, fleet in config.fleets.items():
+        for name, fleet in _fleets(config, policy):
             old = self.fleets.get(name)
             fleets[name] = old if old is not None and old.config == fleet else FleetRuntime(fleet, self.deadlines, self.response_heads)
         retired = [fleet for fleet in self.fleets.values() if fleet not in fleets.values()]
@@ -121,10 +131,12 @@ class Worker:
         for route in policy.routes:
             self.route_tallies.setdefault(route.name, RouteTally())
             for mirror in route.mirrors:
-                tee = self.tees.get(mirror.key)
-                if tee is None:
-                    tee = self.tees[mirror.key] = Tee(self, MirrorTally(mirror.key, self.words, slots[mirror.key]))
-                tee.configure(mirror, fleets[mirror.fleet])
+                arm = None
+                if mirror.arm is not None:
+                    arm = self._tee(mirror.arm, slots)
+                    fleet_name = mirror.arm.fleet + APART if mirror.arm.is_apart else mirror.arm.fleet
+                    arm.configure(mirror.arm, fleets[fleet_name], None, is_control=mirror.is_compared)
+                self._tee(mirror, slots).configure(mirror, fleets[mirror.fleet], arm, is_control=False)
         limits = config.limits
         self.header_ns = nanoseconds(limits.header_timeout)
         self.body_ns = nanoseconds(limits.body_timeout)
@@ -142,6 +154,18 @@ class Worker:
             fleet_runtime.close()
         # Legs may still wait for a connection of theirs: those have to expire too.
         self.retired = [fleet for fleet in (*self.retired, *retired) if fleet.is_in_use]
+
+    def _tee(self, mirror: MirrorPolicy, slots: dict[str, int]) -> Tee:
+        """The tee of a mirror, which is made when it is new."""
+        tee = self.tees.get(mirror.key)
+        if tee is None:
+            tee = self.tees[mirror.key] = Tee(self, MirrorTally(mirror.key, self.words, slots[mirror.key]))
+        return tee
+
+    def next_capture(self) -> str:
+        """The identity of the request that is captured next: unique among the workers of this proxy."""
+        self._captures += 1
+        return f"{self._capture_prefix}{self._captures}"
 
     def is_own_mark(self, mark: bytes) -> bool:
         """Whether a mark was made by this proxy: then the request has come round."""
@@ -254,9 +278,10 @@ class Worker:
     def report(self) -> messages.Message:
         """One tally (messages.py); the deltas begin anew."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        now_ns = time.monotonic_ns()
         mirrors: dict[str, Any] = {}
         for key, tee in self.tees.items():
-            mirrors[key] = tee.tally.report() | {
+            mirrors[key] = tee.tally.report(now_ns) | {
                 "range": tee.scale,
                 "breaker": tee.breaker.state,
                 "in_flight": len(tee.copies),
@@ -283,6 +308,32 @@ class Worker:
         self._lag = {}
         self.access = []
         return report
+
+    def captured(self) -> Iterator[messages.Message]:
+        """The pairs that were kept whole and have been admitted since the last call, a message each; they are let go."""
+        now_ns = time.monotonic_ns()
+        for tee in self.tees.values():
+            pairs, tee.tally.captured = tee.tally.captured, []
+            for pair in pairs:
+                capture, pair.capture = pair.capture, None
+                if capture is not None:
+                    yield {"type": "captured", "pairs": [told(pair, capture, now_ns)]}
+                    capture.release()
+
+
+def _with_arms(mirrors: Iterable[MirrorPolicy]) -> Iterator[MirrorPolicy]:
+    for mirror in mirrors:
+        yield mirror
+        if mirror.arm is not None:
+            yield mirror.arm
+
+
+def _fleets(config: Config, policy: Policy) -> Iterator[tuple[str, Fleet]]:
+    """Every fleet, and those that copies reach over connections of their own, so that they cannot take those of clients."""
+    yield from config.fleets.items()
+    apart = {mirror.fleet for route in policy.routes for mirror in _with_arms(route.mirrors) if mirror.is_apart}
+    for name in sorted(apart):
+        yield name + APART, replace(config.fleets[name], name=name + APART)
 
 
 def _resident_bytes() -> int:
@@ -343,6 +394,8 @@ class WorkerProcess:
     def _report(self) -> None:
         if self._is_serving and not self._link.is_backed_up:
             self._link.send(self._worker.report())
+            for message in self._worker.captured():
+                self._link.send(message)
 
     def _on_message(self, message: messages.Message) -> None:
         kind = message["type"]

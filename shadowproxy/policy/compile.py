@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Final
 
-from shadowproxy.config.model import Config, Credentials, Mirror, Route
+from shadowproxy.config.arms import arm_of
+from shadowproxy.config.model import Config, Credentials, Mirror, Percent, Route
 from shadowproxy.hashspace import salt_of
 from shadowproxy.policy.mirrors import MirrorPolicy
 from shadowproxy.policy.routes import Policy, RoutePolicy
@@ -12,6 +15,10 @@ from shadowproxy.policy.units import parse_unit
 
 CREDENTIALS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 """What a copy does not carry unless asked to (CVE-2026-41181: credentials leaked to a second service)."""
+
+
+RESENT_IN_FLIGHT: Final = 4
+"""Requests that live may be busy with for a second time, per worker: noise is learnt from few, and live is not ours to load."""
 
 
 def nanoseconds(seconds: float) -> int:
@@ -26,7 +33,8 @@ def compile_policy(config: Config, generation: int) -> Policy:
     touched: set[bytes] = set()
     for route in routes:
         for mirror in route.mirrors:
-            touched |= mirror.removed
+            for one in (mirror, mirror.arm):
+                touched |= one.removed if one is not None else set()
             if mirror.host_mode != "preserve":
                 touched.add(b"host")
             if mirror.unit and mirror.unit[0] == "header":
@@ -50,7 +58,7 @@ def _route(route: Route) -> RoutePolicy:
     return RoutePolicy(
         name=route.name,
         live=route.live,
-        mirrors=tuple(_mirror(route, mirror) for mirror in route.mirror),
+        mirrors=tuple(_mirror(route, mirror, _arm(route, mirror)) for mirror in route.mirror),
         refuses_tagged_writes=True,
         listener=match.listener,
         host=b"" if host.startswith(b"*.") else host,
@@ -65,7 +73,19 @@ def _route(route: Route) -> RoutePolicy:
     )
 
 
-def _mirror(route: Route, mirror: Mirror) -> MirrorPolicy:
+def _arm(route: Route, mirror: Mirror) -> MirrorPolicy | None:
+    arm = arm_of(route, mirror)
+    if arm is None:
+        return None
+    # What its mirror copies has been sampled already.
+    compiled = _mirror(route, replace(arm, percent=Percent(100.0), holdout=Percent(0.0)), None)
+    if mirror.control is not None:
+        return compiled
+    in_flight = min(arm.in_flight, RESENT_IN_FLIGHT)
+    return replace(compiled, share=arm.percent / 100, is_apart=True, in_flight=in_flight)
+
+
+def _mirror(route: Route, mirror: Mirror, arm: MirrorPolicy | None) -> MirrorPolicy:
     removed = {name.lower().encode() for name in (*mirror.headers.remove, *mirror.headers.set)}
     if mirror.credentials is Credentials.REMOVE:
         removed |= CREDENTIALS
@@ -91,4 +111,13 @@ def _mirror(route: Route, mirror: Mirror) -> MirrorPolicy:
         in_flight=mirror.in_flight,
         breaker_failures=mirror.breaker.failures,
         breaker_period_ns=nanoseconds(mirror.breaker.period),
+        arm=arm,
+        share=1.0,
+        is_compared=arm is not None and mirror.control is not None,
+        is_apart=False,
+        resolution_ns=nanoseconds(mirror.judge.latency.resolution),
+        slo_ns=tuple(nanoseconds(threshold) for threshold in mirror.judge.slo),
+        captured=mirror.capture.per_second,
+        capture_body=mirror.capture.body,
+        capture_memory=mirror.capture.memory,
     )

@@ -40,6 +40,14 @@ class MirrorPolicy:
 
     `key` is "route/mirror". `unit` says where the sampled unit is found (`units.Unit`), None for each
     request by itself. `sampled` and `copied` are the range ends p and p(1-h) above.
+
+    `arm` is the mirror that gets copies of what this one copies (config.arms), `share` of them; it decides nothing by
+    itself. `is_compared` says that the arm's answers are the baseline of this mirror's, `is_apart` that the copies go
+    to a fleet that clients are served by, over connections of their own.
+
+    `resolution_ns` is added to the baseline's duration before two are compared, `slo_ns` are the durations whose
+    crossing is counted. `captured` is how many pairs a second are kept whole, with `capture_body` bytes of each body and
+    while captures hold less than `capture_memory` bytes.
     """
 
     key: str
@@ -61,6 +69,15 @@ class MirrorPolicy:
     in_flight: int
     breaker_failures: int
     breaker_period_ns: int
+    arm: MirrorPolicy | None
+    share: float
+    is_compared: bool
+    is_apart: bool
+    resolution_ns: int
+    slo_ns: tuple[int, ...]
+    captured: float
+    capture_body: int
+    capture_memory: int
 
     def needs_point(self, scale: float) -> bool:
         """Whether the decision can depend on the unit's point at overload scale `scale` (0 to 1)."""

@@ -21,6 +21,7 @@ from typing import Any, cast
 import yaml
 
 from shadowproxy.config import load_text, to_plain
+from shadowproxy.config.arms import arms
 from shadowproxy.dataplane import messages
 from shadowproxy.dataplane.accept import ClientConnection
 from shadowproxy.dataplane.forwarded import networks
@@ -145,7 +146,7 @@ class Room:
             **settings,
         }
         config = load_text(yaml.safe_dump(plain)).config
-        keys = [f"{route.name}/{mirror.name}" for route in config.routes for mirror in route.mirror]
+        keys = [f"{route.name}/{mirror.name}" for route in config.routes for mirror in arms(route)]
         slots = {key: number for number, key in enumerate(keys, 1)}
         self.worker.configure({"type": "policy", "generation": 1, "config": to_plain(config), "slots": slots, "instance": INSTANCE})
         for fleet in self.worker.fleets.values():

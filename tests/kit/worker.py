@@ -24,6 +24,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy.config import load_text, to_plain
+from shadowproxy.config.arms import arms
 from shadowproxy.dataplane import messages
 from tests.kit import network, process
 from tests.kit.process import eventually
@@ -142,7 +143,7 @@ class WorkerProxy:
         """
         loaded = load_text(config).config
         for route in loaded.routes:
-            for mirror in route.mirror:
+            for mirror in arms(route):
                 self.slots.setdefault(f"{route.name}/{mirror.name}", len(self.slots) + 1)
         self.generation += 1
         self.send({
