@@ -46,6 +46,7 @@ def test_import_contracts_hold() -> None:
         ("dataplane/tee.py", "import aiohttp", "A worker's loop runs the data plane"),
         ("policy/units.py", "import time", "Policy and judge are pure"),
         ("control/counts.py", "from shadowproxy.dataplane import tee", "Control knows the data plane by its messages"),
+        ("report/html.py", "import time", "Reports are values in, text out"),
         ("control/counts.py", "from shadowproxy.demo import shop", "Only the command line knows the demonstration"),
     ],
 )

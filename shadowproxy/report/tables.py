@@ -11,7 +11,7 @@ from shadowproxy.report.document import ends, number
 from shadowproxy.report.markup import Markup, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shadowproxy.report.checks import Check
     from shadowproxy.report.document import Report, Subject
@@ -25,16 +25,34 @@ LONG: Final = 24
 """Characters of a row's name from which it may be broken anywhere."""
 
 FATES: Final = {
-    "paired": "compared",
+    "paired": "compared: both answered",
+    "failed_refused": "compared: the shadow refused the connection",
+    "failed_unreachable": "compared: the shadow could not be reached",
+    "failed_connect_timeout": "compared: the shadow took too long to connect",
+    "failed_timeout": "compared: the shadow took too long to answer",
+    "failed_reset": "compared: the shadow reset the connection",
+    "failed_truncated": "compared: the shadow's answer was cut short",
+    "failed_malformed": "compared: the shadow's answer was not HTTP",
+    "failed_tls": "compared: TLS to the shadow failed",
     "not_sampled": "not chosen, by the configured percent",
-    "held_out": "kept unmirrored, to measure what mirroring costs",
-    "method": "methods that are not mirrored",
-    "body_too_large": "bodies beyond the limit",
+    "holdout": "held out, to measure what mirroring costs",
+    "method": "a method that is not mirrored",
+    "too_large": "a body beyond the limit",
+    "marked": "a copy already",
+    "upgrade": "an upgrade, which goes to live only",
     "killed": "the kill switch was on",
-    "client_gone": "the client left first",
+    "shed_in_flight": "left out: too many copies under way",
+    "shed_range": "left out: whole users, by overload",
+    "shed_breaker": "left out: the circuit breaker was open",
+    "shed_no_endpoint": "left out: no connection to the shadow at once",
+    "shed_memory": "left out: memory for copies was used up",
+    "shed_lag": "left out: the shadow read the body too slowly",
+    "shed_error": "left out: a defect of the proxy, see its log",
+    "client_gone": "the client left before live's answer was whole",
+    "live_unfinished": "live was still answering at the deadline",
     "lost": "a worker was killed before it reported",
 }
-"""What fates mean, where the name does not say it."""
+"""What fates mean."""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str | None = None) -> Markup:
@@ -155,7 +173,7 @@ def instrument(subject: Subject) -> Markup:
     control = subject.part("control")
     if control:
         rows.append([
-            "A/A arm: live against itself", _tripped(control), f"latency {numbers.change(number(control.get('latency_ratio')))}",
+            "A/A arm: live against itself", _tripped(control), _arms(control),
             numbers.between(ends(control.get("interval")), numbers.change), numbers.odds(number(control.get("log_e"))),
             numbers.odds(number(control.get("threshold"))),
         ])  # fmt: skip
@@ -176,13 +194,19 @@ def fields(subject: Subject) -> Markup:
         return tag("p", "No bodies have been compared, or no field of them differs.")
     ordered = sorted(found, key=lambda one: (not one.get("is_reported"), -(number(one.get("log_e")) or 0.0)))
     rows = [
-        [tag("code", str(one.get("path", ""))), str(one.get("kind", "")), numbers.count(number(one.get("differs"))), numbers.count(number(one.get("compared"))),
-         _noise(one.get("noise")), numbers.odds(number(one.get("log_e"))),
-         tag("span", "differs", class_="state failed") if one.get("is_reported") else tag("span", "within noise", class_="soft")]
+        [
+            [tag("code", str(one.get("path", ""))), _values(one)],
+            str(one.get("kind", "")),
+            numbers.count(number(one.get("differs"))),
+            numbers.count(number(one.get("noise"))),
+            numbers.count(number(one.get("compared"))),
+            numbers.odds(number(one.get("log_e"))),
+            _standing(one),
+        ]
         for one in ordered[:ROWS]
-    ]  # fmt: skip
-    caption = "Noise is how often the field differs between two answers of the same build"
-    return Markup(table(("field", "kind", "#differs", "#of pairs", "#noise", "#odds", "result"), rows, caption) + _more(len(found)))
+    ]
+    caption = "Of how many pairs the field differs between live and shadow, and between two answers of live's build (noise, where there is such a sample)"
+    return Markup(table(("field", "kind", "#differs", "#noise", "#of pairs", "#odds", "result"), rows, caption) + _more(len(found)))
 
 
 def how_to_read() -> Markup:
@@ -221,6 +245,11 @@ def quantile_name(name: str) -> str:
     return f"p{digits[:2]}.{digits[2:]}" if digits.isdigit() and len(digits) > 2 else name
 
 
+def _arms(control: Mapping[str, object]) -> str:
+    live_only, control_only = (numbers.count(number(control.get(name))) for name in ("live_only", "control_only"))
+    return f"latency {numbers.change(number(control.get('latency_ratio')))}; failed alone: live {live_only}, control {control_only}"
+
+
 def _tripped(part: dict[str, object]) -> Markup:
     return tag(
         "span",
@@ -229,9 +258,18 @@ def _tripped(part: dict[str, object]) -> Markup:
     )
 
 
-def _noise(value: object) -> str:
-    found = number(value)
-    return str(value) if found is None and value is not None else numbers.share(found)
+def _values(field: Mapping[str, object]) -> Markup | None:
+    """What a field that is reported said last, on either side."""
+    if not field.get("is_reported") or not (field.get("live") or field.get("shadow")):
+        return None
+    return tag("small", tag("br"), "live ", tag("code", str(field.get("live", ""))), ", shadow ", tag("code", str(field.get("shadow", ""))))
+
+
+def _standing(field: Mapping[str, object]) -> list[Markup]:
+    is_reported = bool(field.get("is_reported"))
+    standing = "differs" if is_reported else str(field.get("standing") or "within noise").replace("_", " ")
+    why = tag("small", tag("br"), str(field["why"])) if field.get("why") else Markup()
+    return [tag("span", standing, class_="state failed" if is_reported else "soft"), why]
 
 
 def _more(count: int) -> Markup:

@@ -82,7 +82,7 @@ def verdict(**changed: Any) -> dict[str, Any]:
         "sample_ratio": {"expected": 0.9, "observed": 0.8977, "log_e": -2.1, "is_tripped": False},
         "late_fault": {"log_detector": 2.0, "threshold": log(1000), "is_tripped": False},
         "coverage_by_decile": [{"upto_seconds": 0.012 * 1.4**index, "compared": 744 - index * 2, "left_out": index * index} for index in range(10)],
-        "excluded": {"not_sampled": 900, "shed_bytes": 63, "shadow_busy": 22, "client_gone": 95, "body_too_large": 600},
+        "excluded": {"not_sampled": 900, "shed_memory": 63, "failed_timeout": 22, "client_gone": 95, "too_large": 600},
         "needs": None, "lag_seconds": 0.4,
         "quantiles": {
             "p50": {"live": 0.0199, "shadow": 0.0205, "difference": 0.0006, "interval": [0.0001, 0.0012]},
@@ -91,8 +91,10 @@ def verdict(**changed: Any) -> dict[str, Any]:
             "p999": {"live": 0.402, "shadow": 0.431, "difference": 0.029, "interval": [None, None]},
         },
         "fields": [
-            {"path": "$.items[*].price", "kind": "number", "compared": 640, "differs": 210, "noise": 0.0, "log_e": 88.0, "is_reported": True, "example": "a1"},
-            {"path": "$.generated_at", "kind": "time", "compared": 640, "differs": 640, "noise": 1.0, "log_e": -1.2, "is_reported": False, "example": "a1"},
+            {"path": "$.items[*].price", "kind": "number", "compared": 640, "differs": 210, "noise": 0, "log_e": 88.0, "is_reported": True, "example": "a1",
+             "standing": "regression", "basis": "resend", "why": "differs on the shadow far more often than by itself", "live": "12.5", "shadow": "12.63"},
+            {"path": "$.generated_at", "kind": "time", "compared": 640, "differs": 640, "noise": 64, "log_e": None, "is_reported": False, "example": None,
+             "standing": "noise", "basis": "resend", "why": "a time", "live": "2026", "shadow": "2026"},
         ],
         "exemplars": ["a1"], "history": history(240, 0.035, -0.02),
     }  # fmt: skip
@@ -174,7 +176,7 @@ def compared(mirror: str, live: list[list[float]], shadow: list[list[float]], ro
     """An entry of the comparison, as far as a report reads it."""
     return {
         "route": route, "mirror": mirror, "live_fleet": "live", "shadow_fleet": "shadow", "eligible": 9120, "pending": 3,
-        "fates": {"paired": 7440, "not_sampled": 900, "shed_bytes": 63, "shadow_busy": 22, "client_gone": 92, "body_too_large": 600},
+        "fates": {"paired": 7440, "not_sampled": 900, "shed_memory": 63, "failed_timeout": 22, "client_gone": 92, "too_large": 600},
         "is_conserved": True, "distribution": {"live": live, "shadow": shadow},
     }  # fmt: skip
 
@@ -183,7 +185,8 @@ def hostile() -> dict[str, Any]:
     """Everything that may come from traffic or config is HOSTILE."""
     whole = verdict(route=HOSTILE, mirror=HOSTILE, summary=HOSTILE, reasons=[HOSTILE], cause=HOSTILE, revisions={HOSTILE: [HOSTILE]})
     whole["errors"]["transitions"][0] |= {"live": HOSTILE, "shadow": HOSTILE}
-    whole["fields"][0] |= {"path": HOSTILE, "kind": HOSTILE}
+    whole["fields"][0] |= {"path": HOSTILE, "kind": HOSTILE, "why": HOSTILE, "live": HOSTILE, "shadow": HOSTILE}
+    whole["fields"][1] |= {"standing": HOSTILE}
     whole["excluded"] |= {HOSTILE: 3}
     whole["quantiles"] |= {HOSTILE: whole["quantiles"]["p50"]}
     whole["needs"] = {"what": HOSTILE, "more_pairs": 1, "seconds": None}

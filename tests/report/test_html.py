@@ -32,7 +32,7 @@ def test_a_page_needs_nothing_else(name: str) -> None:
     assert {element for element, _ in seen} <= {
         "html", "head", "meta", "title", "link", "style", "body", "header", "main", "footer", "section", "article", "h1", "h2", "h3", "p", "span", "strong",
         "code", "pre", "ul", "li", "dl", "dt", "dd", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "details",
-        "summary", "a", "svg", "g", "path", "line", "rect", "circle", "text",
+        "summary", "a", "svg", "g", "path", "line", "rect", "circle", "text", "small", "br",
     }  # fmt: skip
     for element, attributes in seen:
         assert not any(attribute.startswith("on") or attribute in {"style", "src", "srcset", "action"} for attribute in attributes)

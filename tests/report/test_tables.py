@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shadowproxy.dataplane import outcome
 from shadowproxy.report import tables
 from shadowproxy.report.checks import checks
 from shadowproxy.report.document import Subject
@@ -51,11 +52,16 @@ def test_coverage_adds_up_or_says_that_it_does_not() -> None:
     """Every fate, what is under way, and the law."""
     (seen,) = samples.report(samples.verdict()).subjects
     words = text(tables.coverage(seen))
-    for one in ("compared7,440", "still under way3", "They add up.", "bodies beyond the limit600"):
+    for one in ("compared: both answered7,440", "still under way3", "They add up.", "a body beyond the limit600"):
         assert one in words
     assert "DO NOT ADD UP" in tables.coverage(subject(samples.verdict(), fates={"paired": 1}, is_conserved=False))
     assert "in this epoch" in tables.coverage(subject(samples.verdict()))
     assert "No eligible request" in tables.coverage(subject(samples.empty()))
+
+
+def test_every_fate_is_explained() -> None:
+    """Those that workers and the control process give, and no others."""
+    assert set(tables.FATES) == {*outcome.FATES, outcome.LOST}
 
 
 def test_the_instrument() -> None:
@@ -69,6 +75,8 @@ def test_fields_that_differ_come_first() -> None:
     """Those within noise after them."""
     seen = text(tables.fields(subject(samples.verdict())))
     assert seen.index("$.items[*].price") < seen.index("$.generated_at")
+    for words in ("live 12.5, shadow 12.63", "differs on the shadow far more often", "a time"):
+        assert words in seen
     assert tables.fields(subject(samples.empty())).startswith("<p>")
 
 
