@@ -9,6 +9,7 @@ one line; what fails later is logged, counted, and leaves live traffic alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -26,6 +27,7 @@ from shadowproxy.control.accesslog import AccessWriter
 from shadowproxy.control.admin.app import build_app
 from shadowproxy.control.admin.door import Door
 from shadowproxy.control.audit import SYSTEM, Audit
+from shadowproxy.control.captures import Captures, plans_of
 from shadowproxy.control.counts import Counts
 from shadowproxy.control.crew import Crew
 from shadowproxy.control.exemplars import Exemplars
@@ -40,10 +42,11 @@ from shadowproxy.store import open_store, path_of
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from shadowproxy.config.model import Config
     from shadowproxy.control.lines import LineWriter
+    from shadowproxy.redaction import Scrubbed
 
 _log = logging.getLogger("shadowproxy.control")
 
@@ -88,10 +91,21 @@ class Supervisor:
         self.audit = Audit(self.places.audit)
         self.access = AccessWriter(config.access_log)
         self.judging = Judging(config, self.counts)
-        self.crew = Crew(command, self.listeners, self.counts, self.instance, on_access=self.access.write, on_tally=self.judging.add)
+        self.crew = Crew(
+            command,
+            self.listeners,
+            self.counts,
+            self.instance,
+            on_access=self.access.write,
+            on_tally=self.judging.add,
+            on_captured=self._judge_bodies,
+        )
         self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
         self.scrubber: Scrubber | None = None
+        self.captures: Captures | None = None
         self.exemplars = Exemplars(self.store, _rules_of(config).digest)
+        self.judging.findings.exemplars = self.exemplars.ids
+        self.judging.findings.fields = self._fields_of
         self.switch = KillSwitch(self.crew, self.store, self.audit)
         self.token: Token | None = None
 
@@ -164,6 +178,7 @@ class Supervisor:
             raise ControlError(f"admin {config.admin.address} can be reached from other machines: name a token file (admin.token_file)")
         self.token = self.places.load_token(config.admin.token_file)
         self.scrubber = Scrubber(_rules_of(config), load_key(self.places.redaction_key))
+        self._open_captures(self.scrubber)
         await self.switch.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
         self.listeners.open(config.listen, config.workers)
@@ -212,6 +227,8 @@ class Supervisor:
         if self._admin_socket is not None:
             self._admin_socket.close()
         self.audit.record(SYSTEM, "stop", "ok", before=self.configs.digest)
+        if self.captures is not None:
+            await asyncio.to_thread(self.captures.close)
         await self.exemplars.flush()
         await self.store.close()
         await asyncio.to_thread(self.audit.close)
@@ -242,6 +259,34 @@ class Supervisor:
         if self.scrubber is not None and rules != self.scrubber.rules:
             self.scrubber = self.scrubber.under(rules)
             self.exemplars.follow(rules.digest)
+            if self.captures is not None:
+                self.captures.use(self.scrubber)
+        if self.captures is not None:
+            self.captures.follow(plans_of(config))
+
+    def _open_captures(self, scrubber: Scrubber) -> None:
+        loop = asyncio.get_running_loop()
+        self.captures = Captures(scrubber, lambda *pair: _soon(loop, self._keep_exemplar, *pair))
+        self.captures.follow(plans_of(self.config))
+        self.judging.findings.bodies = self.captures.log_e
+        self.judging.findings.restart = self.captures.restart
+
+    def _judge_bodies(self, pairs: list[dict[str, Any]]) -> None:
+        if self.captures is not None:
+            self.captures.offer(pairs)
+
+    def _keep_exemplar(self, pair: Scrubbed, fields: Sequence[Mapping[str, Any]], scrubber: Scrubber) -> None:
+        # What went through a scrubber with other rules may hold what is secret by now.
+        if scrubber is self.scrubber:
+            self.exemplars.offer(pair, fields)
+
+    def _fields_of(self, mirror: str) -> list[dict[str, object]]:
+        """The fields of a mirror for its verdict; the example of a reported one is an exemplar that can be looked at."""
+        fields = self.captures.fields(mirror) if self.captures is not None else []
+        for one in fields:
+            kept = self.exemplars.ids(mirror, path=str(one["path"]), limit=1) if one["is_reported"] else []
+            one["example"] = kept[0] if kept else None
+        return fields
 
     def _announce(self, token: Token) -> None:
         facts: dict[str, Any] = {
@@ -264,6 +309,12 @@ class Supervisor:
         for warning in (token.warning, self.places.warning, self.audit.problem, self.store.problem):
             if warning:
                 _log.critical("%s", warning)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
+    """Have the loop make a call, from another thread; nothing when the loop has ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
 
 
 def _rules_of(config: Config) -> Rules:

@@ -49,11 +49,13 @@ class Limits:
 class Decoded:
     """A body without its content codings.
 
-    `problem` is empty, or says why `content` is not (all of) what the body stands for.
+    `problem` is empty, or says why `content` is not (all of) what the body stands for. Where `is_partial` it is the
+    beginning of that; else it is the body as it was sent.
     """
 
     content: bytes
     problem: str = ""
+    is_partial: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -78,7 +80,7 @@ def decode(body: bytes, encoding: str, *, is_cut: bool = False, limits: Limits |
     cut = "the capture was cut" if is_cut else ""
     names = [name for part in encoding.split(",") if (name := part.strip().lower()) and name != "identity"]
     if not names or not body:
-        return Decoded(body, cut)
+        return Decoded(body, cut, is_partial=is_cut)
     if len(names) > STACK_LIMIT:
         return Decoded(body, f"{len(names)} content codings, limit {STACK_LIMIT}")
     content = body
@@ -92,10 +94,10 @@ def decode(body: bytes, encoding: str, *, is_cut: bool = False, limits: Limits |
         except _Undecodable as reason:
             return Decoded(body, f"{name}: {reason}")
         if len(content) > limit:
-            return Decoded(content[:limit], f"{name}: expands beyond {limit} bytes")
+            return Decoded(content[:limit], f"{name}: expands beyond {limit} bytes", is_partial=name is names[0])
         if not is_ended and not cut:
             cut = f"{name}: the stream is not ended"
-    return Decoded(content, cut)
+    return Decoded(content, cut, is_partial=bool(cut))
 
 
 def text_of(content: bytes, charset: str) -> str | None:

@@ -48,6 +48,10 @@ PATHS_LIMIT: Final = 512
 
 OTHERS: Final = "(others)"
 
+CERTAIN: Final = 700.0
+"""Log evidence of a rule that was broken: a number, because JSON has no infinity."""
+
+_FIRST: Final = 64  # fields that share the first half of the stake of `Evidence.log_e`
 _PROBLEMS: Final = 64  # reasons told apart
 _KIND_STAKE: Final = 0.5 / len(Kind)
 _PRESENCE: Final = "presence"  # missing and extra: two directions of one thing
@@ -84,6 +88,7 @@ class Evidence:
         self.problems: Counter[str] = Counter()
         self.watched: frozenset[str] = frozenset()
         self._fields: dict[str, FieldCounts] = {}
+        self._tested = 0
         self._shadow_ids = Identities()
         self._sample_ids = Identities()
 
@@ -117,6 +122,7 @@ class Evidence:
             if seen.has_ids and len(self.watched) < self.limit:
                 self.watched |= {path}
             is_odd |= self._count(counts, pair, seen, beside, self.rules.at(path).treat)
+            self._rank(counts)
         return is_odd
 
     def merge(self, other: Evidence) -> None:
@@ -127,7 +133,9 @@ class Evidence:
         for problem, count in other.problems.items():
             self._note(problem, count)
         for path, counts in other._fields.items():
-            self._fields.setdefault(self._room_for(path), FieldCounts()).merge(counts)
+            mine = self._fields.setdefault(self._room_for(path), FieldCounts())
+            mine.merge(counts)
+            self._rank(mine)
 
     def findings(self, alpha: float = 0.05) -> list[FieldFinding]:
         """Every field that ever differed, the reported ones first, then by evidence.
@@ -141,6 +149,24 @@ class Evidence:
         found = [self._finding(path, counts, evidence[path], is_chosen=path in chosen) for path, counts in self._fields.items()]
         found.sort(key=lambda finding: (not finding.is_reported, -(inf if finding.log_e is None else finding.log_e), finding.path))
         return found
+
+    def log_e(self) -> float:
+        """Evidence that *some* field is worse, as one e-process: half of the stake is on the first 64 fields that are tested, half on the rest.
+
+        How much is on a field is settled before its first discordant pair is, and does not change.
+        """
+        if any(counts.pinned for counts in self._fields.values()):
+            return CERTAIN
+        parts = [(self._stake(counts.rank), self._log_e(path, counts)) for path, counts in self._fields.items() if counts.is_tested]
+        return min(CERTAIN, mean_log_e([*parts, (max(0.0, 1.0 - sum(stake for stake, _ in parts)), 0.0)]))
+
+    def _rank(self, counts: FieldCounts) -> None:
+        if counts.rank < 0 and counts.is_tested:
+            counts.rank = self._tested
+            self._tested += 1
+
+    def _stake(self, rank: int) -> float:
+        return 0.5 / _FIRST if rank < _FIRST else 0.5 / max(1, self.limit + 1 - _FIRST)
 
     def _note(self, problem: str, count: int = 1) -> None:
         reason = problem[:80]

@@ -125,6 +125,8 @@ class FieldCounts:
     new: int = 0
     agreed: int = 0
     pinned: int = 0
+    rank: int = -1
+    """Its place among the fields that are tested, in order of their first discordant pair."""
     coins: dict[str, Coin] = field(default_factory=dict)
     turns: dict[str, Coin] = field(default_factory=dict)
     kinds: Counter[Kind] = field(default_factory=Counter)

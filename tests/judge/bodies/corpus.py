@@ -52,6 +52,7 @@ class Case:
 
     seed: int
     regressions: tuple[tuple[Regression, float], ...]
+    are_worlds_apart: bool = True
 
     def triples(self, count: int) -> Iterator[Triple]:
         """The answers to `count` requests."""
@@ -59,14 +60,14 @@ class Case:
         for index in range(count):
             product = chance.randrange(PRODUCTS)
             live, control = _answer(product, index, chance), _answer(product, index, chance)
-            document, fields = _answer(product, index, chance, is_other_world=True)
+            document, fields = _answer(product, index, chance, is_other_world=self.are_worlds_apart)
             for regression, share in self.regressions:
                 if chance.random() < share:
                     regression.spoil(document, fields, chance)
             yield Triple(_wire(*live), _wire(document, fields), _wire(*control))
 
 
-def case(seed: int, regressions: int = 8) -> Case:
+def case(seed: int, regressions: int = 8, *, are_worlds_apart: bool = True) -> Case:
     """The case of a seed, with up to that many regressions at different places."""
     chance = random.Random(seed)
     noisy, quiet = list(NOISY), list(QUIET)
@@ -74,7 +75,7 @@ def case(seed: int, regressions: int = 8) -> Case:
     chance.shuffle(quiet)
     chosen = _apart(noisy)[: regressions // 2] + _apart(quiet)[: regressions - regressions // 2]
     low, high = SHARES
-    return Case(seed, tuple((regression, low * (high / low) ** chance.random()) for regression in chosen))
+    return Case(seed, tuple((regression, low * (high / low) ** chance.random()) for regression in chosen), are_worlds_apart)
 
 
 def _apart(regressions: list[Regression]) -> list[Regression]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shadowproxy.judge.bodies.comparison import Answer, Compared, compare
-from shadowproxy.judge.bodies.evidence import OTHERS, Evidence
+from shadowproxy.judge.bodies.evidence import CERTAIN, OTHERS, Evidence
 from shadowproxy.judge.bodies.fieldcounts import Basis, FieldFinding, Standing
 from shadowproxy.judge.bodies.rules import Rule, Rules, Treatment
 from tests.judge.bodies import contest, corpus
@@ -161,6 +161,18 @@ def test_parts_merge_to_the_whole() -> None:
     assert [(one.path, one.log_e, one.differs) for one in parts[0].findings()] == [
         (one.path, one.log_e, one.differs) for one in whole.findings()
     ]
+
+
+def test_one_number_for_all_fields() -> None:
+    """Nothing seen is no evidence; a field that only the shadow changes is; a broken rule is certain."""
+    evidence = Evidence(Basis.CONTROL)
+    assert evidence.log_e() == 0.0
+    for _ in range(30):
+        show(evidence, {"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 1})
+    assert 5.0 < evidence.log_e() < (at(evidence, "body.a").log_e or 0.0)
+    pinned = Evidence(Basis.CONTROL, Rules([Rule(path="body.a", treat=Treatment.EQUAL)]))
+    show(pinned, {"a": 1}, {"a": 2}, {"a": 1})
+    assert pinned.log_e() == CERTAIN
 
 
 def test_another_build_begins_anew() -> None:
