@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,19 @@ def test_files_that_cannot_be_used_are_said_to_be(arguments: list[str], said: st
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines()[0] == said
+
+
+def test_the_documented_example_is_what_happens(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The three files of docs/kayenta.md give the output below them, line by line."""
+    text = (Path(__file__).parents[2] / "docs" / "kayenta.md").read_text()
+    files = re.findall(r"^`(\S+\.json)`[^\n]*\n\n```json\n(.*?)```", text, re.MULTILINE | re.DOTALL)
+    assert len(files) == 3
+    for name, content in files:
+        Path(name).write_text(content)
+    command, _, said = re.findall(r"^```\n\$ shadowproxy (.*?)```", text, re.MULTILINE | re.DOTALL)[0].partition("\n")
+    monkeypatch.setenv("COLUMNS", "180")
+    assert main(command.split()) == 0
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == said.splitlines()
 
 
 def test_a_judge_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
