@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +55,7 @@ def scrub_body(body: bytes, content_type: str, findings: Findings, *, is_cut: bo
 
 def _json(edits: Edits, findings: Findings, *, is_cut: bool, is_sure: bool) -> None:
     try:
-        if has_secret_names(edits.text, findings):
+        if is_cut or has_secret_names(edits.text, findings) or not _is_whole(edits.text):
             scrub_json(edits, findings, is_cut=is_cut)
     except Unreadable as error:
         scrub_text(edits, findings)
@@ -62,6 +63,15 @@ def _json(edits: Edits, findings: Findings, *, is_cut: bool, is_sure: bool) -> N
             raise Unreadable(f"{error}; and {name!r} may name a secret") from None
     else:
         scrub_text(edits, findings, is_json=True)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether the text is one JSON value; much faster to tell than to read it here."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _doubt(edits: Edits, findings: Findings) -> str:

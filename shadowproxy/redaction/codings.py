@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zlib
 from typing import Final
+
+import brotli  # type: ignore[import-untyped]  # the wheel has no stubs
+import zstandard
 
 from shadowproxy.errors import Unreadable
 
 LAYERS_LIMIT: Final = 3
 """Codings on top of one another."""
+
+_WINDOW: Final = 8 * 1024 * 1024
+"""Bytes of history that a Zstandard frame may ask for: what RFC 8878 section 3.1.1.1.2 recommends to support."""
+
+_STEP: Final = 64 * 1024
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([\w:.-]{1,40})", re.IGNORECASE | re.ASCII)
@@ -46,6 +55,10 @@ def _undone(body: bytes, name: str, limit: int, *, is_cut: bool) -> bytes:
         windows: tuple[int, ...] = (_GZIP,)
     elif name == "deflate":
         windows = (zlib.MAX_WBITS, -zlib.MAX_WBITS)  # some send it without the zlib wrapper
+    elif name == "br":
+        return _unbrotlied(body, limit, is_cut=is_cut)
+    elif name == "zstd":
+        return _unzstandarded(body, limit, is_cut=is_cut)
     else:
         raise Unreadable(f"content coding {name[:40]!r} is not known")
     for window in windows:
@@ -69,6 +82,43 @@ def _inflated(body: bytes, window: int, limit: int, *, is_cut: bool) -> bytes:
                 raise Unreadable("a content coding that ends early")
             return result
         rest = machine.unused_data  # RFC 1952 section 2.2: members one after another
+    return result
+
+
+def _unbrotlied(body: bytes, limit: int, *, is_cut: bool) -> bytes:
+    machine = brotli.Decompressor()
+    result = b""
+    rest = body
+    try:
+        while not machine.is_finished():
+            piece = machine.process(rest, output_buffer_limit=_STEP)
+            rest = b""
+            result += piece
+            if len(result) > limit:
+                raise Unreadable(f"more than {limit} bytes when decoded")
+            if not piece and machine.can_accept_more_data():
+                break
+    except brotli.error as error:
+        raise Unreadable(f"not br: {error}") from None
+    if not machine.is_finished() and not is_cut:
+        raise Unreadable("a content coding that ends early")
+    return result
+
+
+def _unzstandarded(body: bytes, limit: int, *, is_cut: bool) -> bytes:
+    result = b""
+    try:
+        machine = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+        with machine.stream_reader(io.BytesIO(body), read_across_frames=True) as reader:
+            while piece := reader.read(_STEP):
+                result += piece
+                if len(result) > limit:
+                    raise Unreadable(f"more than {limit} bytes when decoded")
+        claimed = zstandard.frame_content_size(body)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise Unreadable(f"not zstd: {error}") from None
+    if len(result) < claimed and not is_cut:
+        raise Unreadable("a content coding that ends early")
     return result
 
 

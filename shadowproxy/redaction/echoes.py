@@ -91,7 +91,7 @@ def scrub_echoes(edits: Edits, wanted: list[Needle], findings: Findings, *, is_q
     if len(gaps) * len(wanted) > SEARCHES_LIMIT:
         raise Unreadable(f"{len(wanted)} known secrets in {len(gaps)} places")
     for start, end in gaps:
-        for text, back in readings(edits.text[start:end], start):
+        for text, back in edits.readings(start, end):
             lower = text.lower()
             for needle in wanted:
                 for place in _places(needle, text, lower):

@@ -13,12 +13,21 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right, insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from shadowproxy.errors import Unreadable
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+Back = Callable[[int, int], tuple[int, int]]
+"""From a place in a reading to the place in the text as sent."""
+
+EDITS_LIMIT: Final = 2000
+"""Replacements in one text: some are usual, and each makes one more gap to look at."""
 
 READINGS: Final = 3
 """How many layers of escapes are looked through."""
@@ -96,6 +105,7 @@ class Edits:
     def __init__(self, text: str) -> None:
         self.text = text
         self._spans: list[tuple[int, int, str]] = []
+        self._readings: dict[tuple[int, int], list[tuple[str, Back]]] = {}
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -106,7 +116,13 @@ class Edits:
         return tuple(self._spans)
 
     def add(self, start: int, end: int, text: str) -> None:
-        """Put `text` in the place from `start` to `end`; what is replaced already stays as it is."""
+        """Put `text` in the place from `start` to `end`; what is replaced already stays as it is.
+
+        Raises:
+            Unreadable: more than EDITS_LIMIT places are replaced.
+        """
+        if len(self._spans) >= EDITS_LIMIT:
+            raise Unreadable(f"more than {EDITS_LIMIT} secrets in one text")
         if start >= end:
             return
         for at, (first, last) in enumerate(list(self._free(start, end))):
@@ -116,6 +132,13 @@ class Edits:
     def gaps(self) -> list[tuple[int, int]]:
         """The places that no replacement touches, in order, none empty."""
         return list(self._free(0, len(self.text)))
+
+    def readings(self, start: int, end: int) -> list[tuple[str, Back]]:
+        """The gap from `start` to `end` in every reading, as `readings` has it; remembered for the next pass."""
+        known = self._readings.get((start, end))
+        if known is None:
+            known = self._readings[start, end] = readings(self.text[start:end], start)
+        return known
 
     def applied(self) -> str:
         """The text with every replacement made."""
@@ -143,14 +166,14 @@ class Edits:
             yield at, end
 
 
-def readings(text: str, offset: int) -> list[tuple[str, Callable[[int, int], tuple[int, int]]]]:
+def readings(text: str, offset: int) -> list[tuple[str, Back]]:
     """`text` in every reading, the deepest first, and how each leads back to the place in the text as sent.
 
     Args:
         text: a gap.
         offset: where in the text as sent it starts.
     """
-    found: list[tuple[str, Callable[[int, int], tuple[int, int]]]] = []
+    found: list[tuple[str, Back]] = []
     layers: tuple[Reading, ...] = ()
     while True:
         found.append((text, partial(_place, offset, layers)))

@@ -35,6 +35,7 @@ _FRAMING: Final = {
 """What says how a body is read stays as it is, when it says nothing else."""
 
 _FORWARDED: Final = re.compile(r"\b(?:for|by)\s*=\s*\"?(\[[0-9A-Fa-f:.]+\]|[^\s;,\":]+)", re.IGNORECASE)
+_PARAMETER: Final = re.compile(r";([^;/=]{1,128}+)=([^;/]++)")
 _LIST: Final = re.compile(r"[^\s,]+")
 
 
@@ -65,15 +66,21 @@ def is_framing(name: str, value: str) -> bool:
 
 def scrub_target(target: str, findings: Findings) -> Edits:
     """The edits of a request target: path, query, and for proxies scheme and authority (RFC 9112 section 3.2)."""
-    path, mark, query = target.partition("?")
+    path, _, query = target.partition("?")
     edits = Edits(target)
-    if mark:
-        inner = Edits(query)
-        scrub_form(inner, findings)
+    for part, at, scrub in ((path, 0, _scrub_path), (query, len(path) + 1, scrub_form)):
+        inner = Edits(part)
+        scrub(inner, findings)
         for start, end, text in inner.spans:
-            edits.add(start + len(path) + 1, end + len(path) + 1, text)
-    scrub_text(edits, findings, is_query=True)
+            edits.add(start + at, end + at, text)
     return edits
+
+
+def _scrub_path(edits: Edits, findings: Findings) -> None:
+    for parameter in _PARAMETER.finditer(edits.text):
+        if findings.rules.is_secret_field(parameter[1], is_query=True):
+            edits.add(*parameter.span(2), findings.coded(parameter[2]))
+    scrub_text(edits, findings, is_query=True)
 
 
 def _secret(name: str, edits: Edits, findings: Findings) -> None:

@@ -130,7 +130,8 @@ class Findings:
     def _cookie(self, pair: str) -> str:
         name, equals, value = pair.partition("=")
         if not equals:
-            return self.stand_in(pair.strip()) if pair.strip() else pair
+            bare = pair.strip()
+            return pair.replace(bare, self.stand_in(bare)) if bare else pair
         if self.rules.is_kept(name.strip()):
             return pair
         blank = value[: len(value) - len(value.lstrip(' "'))]

@@ -92,7 +92,7 @@ def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> Non
             previous = "open"
             continue
         elif mark in "}]":
-            if not frames or frames[-1][0] != (mark == "}"):
+            if not frames or frames[-1][0] != (mark == "}") or previous in {"name", "colon"}:
                 raise Unreadable(f"unbalanced JSON at byte {token.start(5)}")
             frames.pop()
             expects_name = False

@@ -150,6 +150,10 @@ class Rules:
         """Whether the value of this header field is to be replaced."""
         return plain_name(name) in self._headers or self.is_secret_field(name)
 
+    def is_listed_header(self, name: str) -> bool:
+        """Whether it is a header field by its own name, and not only one that a field would be secret by."""
+        return plain_name(name) in self._headers
+
     def is_secret_field(self, name: str, *, is_query: bool = False) -> bool:
         """Whether the value of this field is to be replaced.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from shadowproxy.redaction.edits import readings
 from shadowproxy.redaction.findings import percent_encoded
 from shadowproxy.redaction.shapes import PRIVATE_KEYS, found
 
@@ -30,10 +29,15 @@ _INSIDE: Final = re.compile(r"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]{2,128}+)['\]]
 """The same inside of JSON strings: names of fields have been looked at, and are followed by a quote."""
 
 _VALUE: Final = re.compile(r"\"((?:[^\"\\]|\\.)*+)|'((?:[^'\\]|\\.)*+)|([^\s\"'<>&;,{}\[\]()]++)", re.DOTALL)
+_ALSO_WORDS: Final = frozenset({"from", "signature"})
+"""Header fields whose name stands before a colon in plain text as well."""
+
 _LINE: Final = re.compile(r"[^\r\n\"]*")
 _TAG: Final = re.compile(r"<[A-Za-z][^<>]{1,4096}>")
 _ATTRIBUTE: Final = re.compile(r"([A-Za-z_:][A-Za-z0-9_:.\-]{0,127}+)\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]++))")
-_ELEMENT: Final = re.compile(r"<(?:[\w\-]{1,64}:)?([A-Za-z_][\w.\-]{0,127}+)(?:\s[^<>]{0,4096})?(?<!/)>(?:<!\[CDATA\[)?([^<]+)", re.ASCII)
+_ELEMENT: Final = re.compile(
+    r"<(?:[\w\-]{1,64}:)?([A-Za-z_][\w.\-]{0,127}+)(?:\s[^<>]{0,4096})?(?<!/)>(?:<!\[CDATA\[([^<]*?)(?:\]\]>|\Z|(?=<))|([^<]+))", re.ASCII
+)
 
 
 def scrub_text(edits: Edits, findings: Findings, *, is_query: bool = False, is_json: bool = False) -> None:
@@ -54,9 +58,9 @@ def scrub_text(edits: Edits, findings: Findings, *, is_query: bool = False, is_j
 def _everywhere(edits: Edits, findings: Findings, search: Callable[[str, bool], Iterator[Place]], *, is_query: bool) -> None:
     """Replace what `search` finds in a text; it is told whether this is the text as sent."""
     for start, end in edits.gaps():
-        gap = edits.text[start:end]
-        for text, back in readings(gap, start):
-            for place in search(text, text is gap):
+        found = edits.readings(start, end)
+        for text, back in found:
+            for place in search(text, text is found[-1][0]):
                 _replace(edits, findings, text, place, back, is_query=is_query)
 
 
@@ -79,8 +83,11 @@ def _named(text: str, findings: Findings, *, is_json: bool, is_sent: bool) -> It
     has_equals = "=" in text
     if not has_equals and ":" not in text and "<" not in text:
         return
+    in_queries: set[int] = set()
     if has_equals and ("?" in text or "#" in text):
-        yield from _in_queries(text, findings)
+        for place in _in_queries(text, findings):
+            in_queries.add(place[0])
+            yield place
     if "<" in text:
         yield from _in_markup(text, findings)
     rules = findings.rules
@@ -88,14 +95,17 @@ def _named(text: str, findings: Findings, *, is_json: bool, is_sent: bool) -> It
         name = named[1]
         is_field = rules.is_secret_field(name) or ("." in name and rules.is_secret_field(name.rpartition(".")[2]))
         # `Forwarded: ...` on a line of its own is a header field; `from: 10` in a sentence is not.
-        is_line = not is_json and (not named.start() or text[named.start() - 1] in "\r\n")
-        if not is_field and not (is_line and rules.is_secret_header(name)):
+        is_line = rules.is_listed_header(name) and name.lower() not in _ALSO_WORDS
+        starts_line = not is_json and (not named.start() or text[named.start() - 1] in "\r\n")
+        if not is_field and not (is_line and starts_line):
             continue
         value = _VALUE.match(text, named.end())
         if value is None:
             continue
         start, end = value.span(value.lastindex or 0)
-        if value.lastindex == 3 and rules.is_secret_header(name) and ":" in text[named.end(1) : start]:
+        if start in in_queries:
+            continue  # where it ends is known better
+        if value.lastindex == 3 and is_line and text[named.end(1) : start].strip() == ":":
             end = _LINE.match(text, start).end()  # type: ignore[union-attr]  # it matches the empty text
         yield start, end
 
@@ -123,5 +133,6 @@ def _in_markup(text: str, findings: Findings) -> Iterator[Place]:
             if (is_secret and name in {"value", "content"}) or rules.is_secret_field(name):
                 yield one.span(one.lastindex or 4)
     for element in _ELEMENT.finditer(text):
-        if element[2].strip() and rules.is_secret_field(element[1]):
-            yield element.span(2)
+        group = element.lastindex or 0
+        if element[group].strip() and rules.is_secret_field(element[1]):
+            yield element.span(group)

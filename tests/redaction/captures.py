@@ -7,11 +7,13 @@ import gzip
 import html
 import json
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, quote_plus
 
 from shadowproxy.redaction import Rules, Scrubber
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 KEY: Final = bytes(range(32))
 
@@ -101,26 +103,17 @@ def leaks(secret: str, kept: bytes) -> list[bytes]:
     return [spelling for spelling in spellings(secret) if spelling in kept]
 
 
-def _multipart(name: str, secret: str) -> tuple[str, bytes]:
+def _multipart(name: str, secret: str) -> Plain:
     lines = [
-        "--XX",
-        f'Content-Disposition: form-data; name="{name}"',
-        "",
-        secret,
-        "--XX",
-        'Content-Disposition: form-data; name="z"',
-        "",
-        "1",
-        "--XX--",
-        "",
-    ]
-    return "multipart/form-data; boundary=XX", "\r\n".join(lines).encode()
+        "--XX", f'Content-Disposition: form-data; name="{name}"', "", secret, "--XX", 'Content-Disposition: form-data; name="z"', "", "1", "--XX--", "",
+    ]  # fmt: skip
+    return capture(("Content-Type", "multipart/form-data; boundary=XX"), body="\r\n".join(lines).encode())
 
 
 PLACES: Final[dict[str, Callable[[str], Plain]]] = {
     "authorization": lambda s: capture(("aUTHORIZATION", f"Bearer {quote(s)}")),
     "authorization without a scheme": lambda s: capture(("Authorization", quote(s))),
-    "proxy-authorization": lambda s: capture(("Proxy-Authorization", f"Digest username=\"u\", response=\"{quote(s)}\"")),
+    "proxy-authorization": lambda s: capture(("Proxy-Authorization", f'Digest username="u", response="{quote(s)}"')),
     "basic password": lambda s: capture(("Authorization", f"Basic {coded(b'user:' + s.encode())}")),
     "basic user": lambda s: capture(("authorization", f"basic {coded(s.replace(':', '').encode() + b':pass')}")),
     "cookie": lambda s: capture(("Cookie", f"a=b; sid={quote(s)}; c=d")),
@@ -149,7 +142,7 @@ PLACES: Final[dict[str, Callable[[str], Plain]]] = {
         shadow=answer(zlib.compress(json.dumps({"id_token": s}).encode()), ("Content-Type", "application/json"), ("content-encoding", "Deflate"))
     ),
     "form": lambda s: capture(("Content-Type", "application/x-www-form-urlencoded"), body=f"a=1&user%5Bpassword%5D={quote_plus(s)}&b=2".encode()),
-    "multipart": lambda s: (lambda kind, body: capture(("Content-Type", kind), body=body))(*_multipart("password", s)),
+    "multipart": lambda s: _multipart("password", s),
     "html": lambda s: capture(live=answer(f'<form><input type=hidden name="csrf_token" value="{html.escape(s)}">'.encode(), ("Content-Type", "text/html"))),
     "xml": lambda s: capture(live=answer(f"<a><ns:Password>{html.escape(s)}</ns:Password></a>".encode(), ("Content-Type", "application/xml"))),
     "text": lambda s: capture(live=answer(f"debug: password={quote(s, safe='')} ok".encode(), ("Content-Type", "text/plain"))),
