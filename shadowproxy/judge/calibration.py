@@ -6,11 +6,11 @@ What fails here says nothing about the shadow; it says that nothing can be said.
 from __future__ import annotations
 
 from collections import Counter
-from math import log
+from math import log, log1p
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.judge import mcnemar, symmetry
-from shadowproxy.judge.criteria import RHO
+from shadowproxy.judge.criteria import CONTROL_MARGIN, RHO
 from shadowproxy.judge.multiplicity import mean_log_e
 from shadowproxy.judge.pairs import is_error
 from shadowproxy.judge.rates import log_e_sample_ratio
@@ -72,7 +72,7 @@ class Calibration:
         Live slower than control is judged by `back`: in `ratio` the resolution is taken off control's time, which for
         answers of the resolution's size would make control look faster than it is.
         """
-        margin = self.criteria.slower
+        margin = log1p(max(self.criteria.latency_regression, CONTROL_MARGIN))
         return mean_log_e(
             [
                 (0.5, mcnemar.log_e_two_sided(self.control_only, self.live_only)),

@@ -23,6 +23,10 @@ BODIES_WEIGHT: Final = 0.25
 """What each kind of evidence weighs in the mean. Without SLOs latency has their weight, so that errors and time weigh the same;
 with bodies all others weigh less in proportion."""
 
+CONTROL_MARGIN: Final = 0.25
+"""How much slower or faster than live the control arm may be. It is the second leg of a pair, which on a busy machine costs some per cent;
+the shadow, which is compared with it, has the same cost. What must not be is a control fleet that is not like live at all."""
+
 SYMMETRY_SHARE: Final = 2 / 3
 """Of latency's weight, what the symmetry test has; the sign test, which is weaker and asks for less, has the rest."""
 

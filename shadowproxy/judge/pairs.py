@@ -177,11 +177,22 @@ class PairEvidence:
         """Evidence that the shadow's share of errors is worse by less than the margin of SAFE."""
         return self.risk.log_not_worse(self.criteria.errors_safe)
 
+    @property
+    def log_e_latency(self) -> float:
+        """Evidence that answers are slower: of the symmetry test and the sign test together.
+
+        Against live, the shadow is always the second leg: on a busy machine a few of its answers are late by that alone, which is no
+        symmetry. So the mean is not believed where more than half of the answers are within the margin; a condition only ever lowers
+        the chance of an alarm. A control arm is a copy too, and what is late there is late by itself.
+        """
+        latency = mean_log_e([(SYMMETRY_SHARE, self.log_e_slower), (1 - SYMMETRY_SHARE, self.log_e_sign)])
+        above, below = self.signs
+        return latency if self.criteria.has_control or above > below else min(0.0, latency)
+
     def regression_parts(self) -> list[Part]:
         """Every test for a regression, with its weight."""
         parts = [Part(ERRORS, ERRORS_WEIGHT, self.log_e_errors)]
-        latency = mean_log_e([(SYMMETRY_SHARE, self.log_e_slower), (1 - SYMMETRY_SHARE, self.log_e_sign)])
-        parts.append(Part(LATENCY, LATENCY_WEIGHT if self.crossings else LATENCY_WEIGHT + SLO_WEIGHT, latency))
+        parts.append(Part(LATENCY, LATENCY_WEIGHT if self.crossings else LATENCY_WEIGHT + SLO_WEIGHT, self.log_e_latency))
         share = SLO_WEIGHT / max(1, len(self.crossings))
         parts += [Part(slo_name(threshold), share, one.log_e_regression) for threshold, one in self.crossings.items()]
         return parts

@@ -177,7 +177,7 @@ def test_a_control_arm_is_the_baseline_and_the_test(tmp_path: Path) -> None:
     """Its own tally calibrates; the triples of the mirror's tally are what is judged."""
     bench = Bench(tmp_path, control={"to": "control"})
     bench.counts.declare([], [f"{KEY}.control"])
-    world = World(random.Random(1), control=True, control_slower=1.5)
+    world = World(random.Random(1), control=True, control_slower=1.8)
     for _ in range(30):
         tick = world.tick(50)
         bench.tick(tick.pop("control"), key=f"{KEY}.control")
@@ -186,7 +186,7 @@ def test_a_control_arm_is_the_baseline_and_the_test(tmp_path: Path) -> None:
     assert (verdict.verdict, verdict.baseline, verdict.pairs) == (Outcome.INVALID, "control", 1500)
     assert verdict.control is not None
     assert verdict.control.is_tripped
-    assert verdict.control.latency_ratio == pytest.approx(1.5, rel=0.1)
+    assert verdict.control.latency_ratio == pytest.approx(1.8, rel=0.1)
     assert "control" in verdict.summary
 
 

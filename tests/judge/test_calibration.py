@@ -27,10 +27,16 @@ def test_alike_fleets_hardly_ever_trip_it() -> None:
     assert tripped <= 5
 
 
-@pytest.mark.parametrize("slower", [1.3, 1 / 1.3])
+@pytest.mark.parametrize("slower", [1.5, 1 / 1.5])
 def test_a_difference_either_way_trips_it(slower: float) -> None:
     """Control slower, or faster, by more than the margin."""
     assert calibrated(World(random.Random(1), control=True, control_slower=slower), 40).is_tripped
+
+
+def test_the_cost_of_being_the_second_leg_does_not_trip_it() -> None:
+    """Ten per cent, either way: the shadow, which is compared with control, has it too."""
+    for slower in (1.1, 1 / 1.1):
+        assert not calibrated(World(random.Random(1), control=True, control_slower=slower), 60).is_tripped
 
 
 def test_errors_of_one_side_trip_it_for_good() -> None:

@@ -99,7 +99,7 @@ def test_tallies_without_latency_say_so() -> None:
 
 def test_a_tripped_control_arm_says_what_differs() -> None:
     """Errors of either side and the latency ratio."""
-    _, verdict = fed(Criteria(has_control=True), World(random.Random(5), control=True, control_slower=1.4), Outcome.INVALID)
+    _, verdict = fed(Criteria(has_control=True), World(random.Random(5), control=True, control_slower=1.7), Outcome.INVALID)
     assert verdict.summary.startswith(
         "the control arm runs the live build and still differs from live (errors only of live 0, only of control 0; latency ratio 1."
     )
