@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shadowproxy.control.lines import LineWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shadowproxy.config.model import AccessLog
 
@@ -20,6 +20,8 @@ class AccessWriter:
     """
 
     def __init__(self, settings: AccessLog) -> None:
+        self.redact: Callable[[str], str] = _path
+        """Takes the secrets out of a target before it is written."""
         self._lines: LineWriter | None = None
         self._written = 0
         self._dropped = 0
@@ -53,9 +55,11 @@ class AccessWriter:
             self._lines = LineWriter(settings.path)
 
     def write(self, records: Sequence[dict[str, Any]]) -> None:
-        """Queue `records`. Never blocks. May drop."""
+        """Queue `records`, whose targets are redacted in place. Never blocks. May drop."""
         if self._lines is not None:
             for record in records:
+                if "target" in record:
+                    record["target"] = self.redact(record["target"])
                 self._lines.offer(json.dumps(record, separators=(",", ":")).encode())
 
     def close(self) -> None:
@@ -69,3 +73,8 @@ class AccessWriter:
             self._dropped += self._lines.dropped
             self._lines.end()
             self._lines = None
+
+
+def _path(target: str) -> str:
+    """What is written until it is known what is secret."""
+    return target.partition("?")[0]

@@ -178,6 +178,7 @@ class Supervisor:
             raise ControlError(f"admin {config.admin.address} can be reached from other machines: name a token file (admin.token_file)")
         self.token = self.places.load_token(config.admin.token_file)
         self.scrubber = Scrubber(_rules_of(config), load_key(self.places.redaction_key))
+        self.access.redact = self.scrubber.target
         self._open_captures(self.scrubber)
         await self.switch.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
@@ -258,6 +259,7 @@ class Supervisor:
         rules = _rules_of(config)
         if self.scrubber is not None and rules != self.scrubber.rules:
             self.scrubber = self.scrubber.under(rules)
+            self.access.redact = self.scrubber.target
             self.exemplars.follow(rules.digest)
             if self.captures is not None:
                 self.captures.use(self.scrubber)

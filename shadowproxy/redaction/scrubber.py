@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import copy
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NewType
 
 from shadowproxy.errors import Unreadable
@@ -28,6 +29,8 @@ from shadowproxy.redaction.findings import Findings
 from shadowproxy.redaction.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shadowproxy.redaction.rules import Rules
 
 BODY_LIMIT: Final = 1024 * 1024
@@ -69,9 +72,9 @@ class Scrubber:
     def scrub(self, capture: Plain) -> Scrubbed:
         """`capture` without secrets; the argument is not changed. Never raises."""
         try:
-            return Scrubbed(_Capture(Findings(self.rules, self._pseudonyms), self._body_limit).scrubbed(capture))
+            return Scrubbed(_Capture(self._findings(), self._body_limit).scrubbed(capture))
         except Exception:  # noqa: BLE001 whatever is wrong with it, nothing unredacted may pass, and the rest of the work goes on
-            return Scrubbed(_Capture(Findings(self.rules, self._pseudonyms), 0).skeleton(capture))
+            return Scrubbed(_Capture(self._findings(), 0).skeleton(capture))
 
     def under(self, rules: Rules) -> Scrubber:
         """The scrubber with other rules and the same key."""
@@ -80,12 +83,15 @@ class Scrubber:
         return changed
 
     def header(self, name: str, value: str) -> str:
-        """One header value without secrets; for places that have no whole capture."""
-        return scrub_field(name, value, Findings(self.rules, self._pseudonyms)).applied()
+        """One header value without secrets; for places that have no whole capture. Never raises."""
+        return _safely(value, lambda text: scrub_field(name, text, self._findings())).applied()
 
     def target(self, target: str) -> str:
-        """A request target without secrets; for places that have no whole capture."""
-        return scrub_target(target, Findings(self.rules, self._pseudonyms)).applied()
+        """A request target without secrets; for places that have no whole capture. Never raises."""
+        return _safely(target, lambda text: scrub_target(text, self._findings())).applied()
+
+    def _findings(self) -> Findings:
+        return Findings(self.rules, self._pseudonyms)
 
 
 class _Capture:
@@ -156,10 +162,10 @@ class _Message:
             method = message["method"]
             self._facts["method"] = method if isinstance(method, str) and _METHOD.fullmatch(method) else REDACTED
         if "target" in message:
-            self._target = self._safely(str(message["target"]), lambda text: scrub_target(text, findings))
+            self._target = _safely(str(message["target"]), lambda text: scrub_target(text, findings))
         headers = [(str(name), str(value)) for name, value in message.get("headers") or ()]
         for name, value in headers[:HEADERS_LIMIT]:
-            self._fields.append((name, self._safely(value, lambda text, name=name: scrub_field(name, text, findings))))
+            self._fields.append((name, _safely(value, partial(_field, name, findings))))
         self._read_body(message, headers, body_limit)
 
     def texts(self) -> list[str]:
@@ -200,16 +206,6 @@ class _Message:
             return text if is_clean(text, wanted) else REDACTED
         except Exception:  # noqa: BLE001 what cannot be looked through is not kept
             return REDACTED
-
-    def _safely(self, text: str, scrub: Any) -> Edits:
-        try:
-            if len(text) > VALUE_LIMIT or not _is_latin(text):
-                return Edits(REDACTED)
-            edits = scrub(text)
-            assert isinstance(edits, Edits)
-        except Exception:  # noqa: BLE001 what cannot be looked through is not kept
-            return Edits(REDACTED)
-        return edits
 
     def _read_body(self, message: Plain, headers: list[tuple[str, str]], limit: int) -> None:
         raw = b""
@@ -254,3 +250,15 @@ def _dropped(reason: str, length: int, digest: str) -> Plain:
 
 def _is_latin(text: str) -> bool:
     return text.isascii() or max(text) < "\u0100"
+
+
+def _field(name: str, findings: Findings, value: str) -> Edits:
+    return scrub_field(name, value, findings)
+
+
+def _safely(text: str, scrub: Callable[[str], Edits]) -> Edits:
+    """What `scrub` makes of one short text; nothing of the text when it fails."""
+    try:
+        return scrub(text) if len(text) <= VALUE_LIMIT and _is_latin(text) else Edits(REDACTED)
+    except Exception:  # noqa: BLE001 what cannot be looked through is not kept
+        return Edits(REDACTED)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shadowproxy.config.model import AccessLog
 from shadowproxy.control.accesslog import AccessWriter
+from tests.redaction.captures import scrubber
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,21 @@ def test_records_become_lines(tmp_path: Path) -> None:
     assert [json.loads(line)["target"] for line in lines] == ["/a\r\n\u2028b", "/c"]
     assert path.read_bytes().isascii()
     assert (writer.written, writer.dropped) == (2, 0)
+
+
+def test_targets_are_redacted(tmp_path: Path) -> None:
+    """By whoever knows what is secret; before anybody does, no query is written at all. Records without a target are as they are."""
+    path = tmp_path / "access"
+    writer = AccessWriter(AccessLog(path=str(path)))
+    writer.write([{"target": "/a?token=hunter22"}, {"refused": "x"}])
+    writer.redact = scrubber().target
+    writer.write([{"target": "/a?token=hunter22&b=1"}])
+    writer.close()
+    first, second, third = (json.loads(line) for line in path.read_bytes().splitlines())
+    assert (first, second) == ({"target": "/a"}, {"refused": "x"})
+    assert third["target"].startswith("/a?token=")
+    assert third["target"].endswith("&b=1")
+    assert "hunter22" not in path.read_text()
 
 
 def test_no_path_writes_nothing() -> None:
