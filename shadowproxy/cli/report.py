@@ -82,7 +82,7 @@ def collect(admin: AdminClient, route: str | None, examples: int) -> Report:
     verdicts = admin.get(f"/api/v1/verdict?{query}".rstrip("?"))
     return gather(
         verdicts,
-        admin.get(f"/api/v1/compare?buckets=1&{query}".rstrip("&")),
+        admin.get(f"/api/v1/compare?buckets=epoch&{query}".rstrip("&")),
         list(_exemplars(admin, verdicts, examples)),
         made_at=time.time(),
         program=f"shadowproxy {__version__}",

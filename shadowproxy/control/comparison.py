@@ -74,19 +74,20 @@ def comparison(counts: Counts, config: Config, route: str | None = None, *, has_
         if route is None or of.name == route:
             entry = _compared(counts, of, mirror)
             if has_buckets:
-                entry["distribution"] = distribution(counts.mirrors[f"{of.name}/{mirror.name}"])
+                totals = counts.mirrors[f"{of.name}/{mirror.name}"].latency
+                entry["distribution"] = distribution(totals["live_last"], totals["shadow_last"])
             entries.append(entry)
     return entries
 
 
-def distribution(totals: MirrorTotals) -> dict[str, list[tuple[float, int]]]:
-    """Time to the last byte of each side, bucket by bucket: the bucket's upper edge in seconds, and how many ended in it.
+def distribution(live: Mapping[int, int], shadow: Mapping[int, int]) -> dict[str, list[tuple[float, int]]]:
+    """The sketches of both sides, bucket by bucket: the bucket's upper edge in seconds, and how many durations fell in it.
 
     The lower edge is the upper one divided by `logbuckets.GAMMA`; empty buckets are left out.
     """
     return {
-        side: [(logbuckets.upper_edge(bucket) / NS, count) for bucket, count in sorted(totals.latency[f"{side}_last"].items()) if count]
-        for side in ("live", "shadow")
+        side: [(logbuckets.upper_edge(bucket) / NS, count) for bucket, count in sorted(counted.items()) if count]
+        for side, counted in (("live", live), ("shadow", shadow))
     }
 
 

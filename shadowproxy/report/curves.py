@@ -1,6 +1,6 @@
 """Two latency distributions made ready for drawing: shares of equal width, and the shift from one to the other.
 
-A distribution is what `GET /api/v1/compare?buckets=1` gives: how many durations ended in which log bucket.
+A distribution is what `GET /api/v1/compare?buckets=epoch` gives: how many durations ended in which log bucket.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a report is about: the answers of the admin API, gathered into one value.
 
 The verdict document is the judge's (`GET /api/v1/verdict`), the comparison the control process's
-(`GET /api/v1/compare?buckets=1`), exemplars are optional. They may be of any size and come from traffic in
+(`GET /api/v1/compare?buckets=epoch`), exemplars are optional. They may be of any size and come from traffic in
 part: `Subject` reads them with defaults, so that a report can be written however little has been measured.
 """
 
@@ -49,6 +49,11 @@ class Subject:
         """One of VERDICTS; what is not one of them counts as INVALID."""
         stated = str(self.verdict.get("verdict", ""))
         return stated if stated in VERDICTS else "INVALID"
+
+    @property
+    def baseline(self) -> str:
+        """What the shadow is compared with: `live`, or `control` where there is an A/A arm."""
+        return "control" if self.verdict.get("baseline") == "control" else "live"
 
     @property
     def fleets(self) -> tuple[str, str]:

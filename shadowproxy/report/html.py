@@ -82,7 +82,7 @@ def _subject(report: Report, at: int) -> Markup:
         "article",
         tag("h2", f"{subject.name}{fleets}", id=f"mirror-{at}"),
         _banner(report, subject),
-        _section("What was tested", tables.tests(checks(subject)), figures.margins(subject)),
+        _section("What was tested", tables.tests(checks(subject), subject.baseline), figures.margins(subject)),
         _section("Latency", figures.latency(subject), tables.quantiles(subject)),
         _section("Evidence over time", figures.evidence(subject)),
         _section("Errors", tables.transitions(subject), tables.crossings(subject)),
@@ -145,7 +145,7 @@ def _facts(report: Report, subject: Subject) -> list[tuple[str, str]]:
         ("at present", f"{numbers.count(number(verdict.get('pairs_per_second')))} pairs/s"),
         ("evidence since", numbers.moment(since)),
         ("for", numbers.span(report.made_at - since) if since is not None else numbers.DASH),
-        ("compared with", "the control arm" if verdict.get("baseline") == "control" else "live"),
+        ("compared with", "the control arm" if subject.baseline == "control" else "live"),
     ]
     revisions = subject.part("revisions")
     if revisions:

@@ -97,7 +97,7 @@ def _tests(subject: Subject) -> str:
         else [escape(one.name), _RESULTS[one.state], "", "", "", escape(one.sentence)]
         for one in checks(subject)
     ]
-    return table(("test", "result", "#live", "#shadow", "#difference", "interval"), rows)
+    return table(("test", "result", f"#{subject.baseline}", "#shadow", "#difference", "interval"), rows)
 
 
 def _needs(subject: Subject) -> str:
@@ -125,7 +125,7 @@ def _transitions(subject: Subject) -> str:
         ]
         for one in found[:ROWS]
     ]
-    return table(("outcome live -> shadow", "#pairs", "#reverse"), rows)
+    return table((f"outcome {subject.baseline} -> shadow", "#pairs", "#reverse"), rows)
 
 
 def _fields(subject: Subject) -> str:

@@ -68,8 +68,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str
     return tag("div", tag("table", content), class_="wrap")
 
 
-def tests(found: Sequence[Check]) -> Markup:
-    """Each test of the verdict with its numbers."""
+def tests(found: Sequence[Check], baseline: str) -> Markup:
+    """Each test of the verdict with its numbers; `baseline` is what the shadow is compared with."""
     rows = [
         [
             one.name,
@@ -90,7 +90,7 @@ def tests(found: Sequence[Check]) -> Markup:
         for one in found
         if not (one.difference or one.interval)
     ]
-    numbers_table = table(("test", "result", "#live", "#shadow", "#difference", "#interval", "#safe below", "#worse above"), rows)
+    numbers_table = table(("test", "result", f"#{baseline}", "#shadow", "#difference", "#interval", "#safe below", "#worse above"), rows)
     return Markup(numbers_table + tag("ul", lines))
 
 
@@ -123,7 +123,7 @@ def transitions(subject: Subject) -> Markup:
         for one in found[:ROWS]
     ]  # fmt: skip
     caption = "Pairs that ended differently: how often so, how often the other way round, and the odds that this is not chance"
-    return Markup(table(("live → shadow", "#pairs", "#reverse", "#odds"), rows, caption) + _more(len(found)))
+    return Markup(table((f"{subject.baseline} → shadow", "#pairs", "#reverse", "#odds"), rows, caption) + _more(len(found)))
 
 
 def crossings(subject: Subject) -> Markup:
@@ -138,7 +138,7 @@ def crossings(subject: Subject) -> Markup:
         for one in found
     ]  # fmt: skip
     return table(
-        ("threshold", "#live alone", "#shadow alone", "#difference", "#odds"),
+        ("threshold", f"#{subject.baseline} alone", "#shadow alone", "#difference", "#odds"),
         rows,
         "Requests that took longer than a threshold on one side only",
     )
@@ -220,7 +220,7 @@ def how_to_read() -> Markup:
         ("UNDECIDED", "is neither: there are not enough pairs yet."),
         ("Coverage", "shows what was not compared. What is missing there, the verdict says nothing about."),
         ("Latency", "is counted from the dispatch of each leg to its last byte."),
-        ("Histograms", "count whole answers since the proxy was started; the verdict counts since its evidence began."),
+        ("Evidence", "begins anew with each new build: verdict and histograms count from then, the table of coverage from the start of the proxy."),
     )  # fmt: skip
     return tag("section", tag("h3", "How to read this"), tag("ul", [tag("li", tag("strong", name), " ", text) for name, text in said]))
 

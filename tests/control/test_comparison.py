@@ -71,9 +71,7 @@ def test_the_penalty_is_mirrored_minus_unmirrored() -> None:
 
 def test_the_distribution_is_every_bucket_in_seconds() -> None:
     """Upper edges, ascending, without empty buckets; what was counted is all there."""
-    totals = MirrorTotals()
-    totals.latency["live_last"] = {700: 3, 690: 5, 710: 0}
-    found = comparison.distribution(totals)
+    found = comparison.distribution({700: 3, 690: 5, 710: 0}, {})
     assert found == {"live": [(logbuckets.upper_edge(690) / 1e9, 5), (logbuckets.upper_edge(700) / 1e9, 3)], "shadow": []}
 
 

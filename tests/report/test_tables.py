@@ -32,7 +32,7 @@ def test_heads_of_rows_and_columns_are_marked() -> None:
 
 def test_every_test_is_told() -> None:
     """With numbers in the table, without in the list."""
-    seen = text(tables.tests(checks(subject(samples.verdict()))))
+    seen = text(tables.tests(checks(subject(samples.verdict())), "live"))
     for words in ("errors", "✗ failed", "+0.52 pp", "+0.21 to +0.88 pp", "slo:250ms", "bodies", "judge.bodies"):
         assert words in seen
 
@@ -94,3 +94,11 @@ def test_the_config_is_shown_when_there_is_one() -> None:
     assert "2026-09-21T13:33:20" in seen
     assert '"percent": 25.0' in seen
     assert tables.config(samples.report()) is not None
+
+
+def test_with_an_aa_arm_the_baseline_is_control() -> None:
+    """Tables head their columns by what the shadow is compared with."""
+    verdict = samples.verdict(baseline="control")
+    assert "controlshadowdifference" in text(tables.tests(checks(subject(verdict)), subject(verdict).baseline))
+    assert "control → shadow" in text(tables.transitions(subject(verdict)))
+    assert "control alone" in text(tables.crossings(subject(verdict)))

@@ -62,7 +62,7 @@ class Actions:
         route = request.query.get("route")
         if route is not None and all(one.name != route for one in self._supervisor.config.routes):
             raise Refusal(404, "no route of that name")
-        return _json(views.compare(self._supervisor, route, has_buckets=request.query.get("buckets") == "1"))
+        return _json(views.compare(self._supervisor, route, request.query.get("buckets", "")))
 
     async def verdict(self, request: web.Request) -> web.Response:
         """Whether each mirror's shadow is worse."""

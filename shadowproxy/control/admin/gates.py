@@ -142,7 +142,7 @@ class Gates:
 
     async def gate_argo(self, request: web.Request) -> web.Response:
         """For Argo Rollouts: always 200 and JSON, to be judged by conditions on it."""
-        gate = self._judge(dict(request.query))
+        gate = await self._judge(dict(request.query))
         document = {
             "verdict": str(gate.outcome),
             "value": gate.value,
@@ -163,13 +163,16 @@ class Gates:
         required = told.get("require", HOOKS[hook])
         if required != HOOKS[hook] and (HOOKS[hook] not in _REQUIRED or required not in _REQUIRED):
             raise Refusal(400, f"require must be one of {', '.join(_REQUIRED)}, and is for hooks that wait")
-        gate = self._judge(told)
+        gate = await self._judge(told)
         is_open = gate.is_open(required)
         does = "roll back" if required == REGRESSION else "go on"
         return web.Response(status=200 if is_open else 409, text=f"{does if is_open else f'do not {does}'}: {gate.sentence}\n")
 
-    def _judge(self, told: Mapping[str, str]) -> Gate:
-        verdicts = list(self._supervisor.judging.verdicts(told.get("route"), told.get("mirror")))
+    async def _judge(self, told: Mapping[str, str]) -> Gate:
+        verdicts = []
+        for verdict in self._supervisor.judging.verdicts(told.get("route"), told.get("mirror")):
+            verdicts.append(verdict)
+            await asyncio.sleep(0)  # a verdict takes milliseconds: others have their turn between two
         if not verdicts:
             raise Refusal(404, "no mirror of that name on such a route")
         return judge(verdicts, told.get("revision") or None, is_killed=self._supervisor.switch.is_on)

@@ -63,7 +63,11 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         schema="Compare",
         query=(
             ("route", "Only the mirrors of this route.", {"type": "string"}),
-            ("buckets", "1: with the latency distributions, bucket by bucket.", {"type": "string", "enum": ["0", "1"]}),
+            (
+                "buckets",
+                "With the latency distributions: 1 since the start, epoch of the evidence behind the verdict.",
+                {"type": "string", "enum": ["1", "epoch"]},
+            ),
         ),
         refusals=(404,),
     ),

@@ -60,14 +60,26 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
     }
 
 
-def compare(supervisor: Supervisor, route: str | None, *, has_buckets: bool = False) -> dict[str, Any]:
-    """Live and shadow side by side, for every mirror or those of one route; with their latency buckets where asked for."""
+def compare(supervisor: Supervisor, route: str | None, buckets: str = "") -> dict[str, Any]:
+    """Live and shadow side by side, for every mirror or those of one route.
+
+    Args:
+        supervisor: the instance.
+        route: None for every route.
+        buckets: `1` adds latency distributions since the start, `epoch` those of the evidence behind the verdict.
+    """
+    mirrors = comparison.comparison(supervisor.counts, supervisor.config, route, has_buckets=buckets == "1")
+    if buckets == "epoch":
+        evidence = {(case.route, case.mirror): case.evidence for case in supervisor.judging.cases}
+        for entry in mirrors:
+            known = evidence[entry["route"], entry["mirror"]]
+            entry["distribution"] = comparison.distribution(known.live_last, known.shadow_last)
     return {
         "time": timestamp(time.time()),
         "uptime_seconds": round(supervisor.uptime_seconds, 3),
         "generation": supervisor.configs.generation,
         "is_killed": supervisor.switch.is_on,
-        "mirrors": comparison.comparison(supervisor.counts, supervisor.config, route, has_buckets=has_buckets),
+        "mirrors": mirrors,
     }
 
 

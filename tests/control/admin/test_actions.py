@@ -29,7 +29,7 @@ def validate(document: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "schema"),
     [
-        ("status", "Status"), ("workers", "Workers"), ("compare", "Compare"), ("compare?route=all", "Compare"), ("compare?buckets=1", "Compare"), ("config", "Config"),
+        ("status", "Status"), ("workers", "Workers"), ("compare", "Compare"), ("compare?route=all", "Compare"), ("compare?buckets=1", "Compare"), ("compare?buckets=epoch", "Compare"), ("config", "Config"),
         ("audit", "AuditRecords"), ("audit?limit=1", "AuditRecords"), ("openapi.json", "Description"),
     ],
 )  # fmt: skip

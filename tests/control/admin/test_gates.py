@@ -25,7 +25,7 @@ FLAGGER = "/api/v1/gates/flagger"
 
 def says(api: Api, monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome, revisions: tuple[str, ...] = ()) -> None:
     """Let the judge say that of mirrors `all/shadow`, `all/shadow1`..."""
-    (real,) = api.supervisor.judging.verdicts()
+    (real,) = list(api.supervisor.judging.verdicts())
     made = [
         replace(
             real, verdict=outcome, mirror=f"shadow{at or ''}", summary=f"it is {outcome}", revisions={"live": ("1",), "shadow": revisions}
