@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from load.bench import big, compare, docs, faults, idle, profile, results, scenarios, tables
+from load.bench import big, compare, docs, faults, idle, profile, results, scenarios, soak, tables
 from load.bench import proxies as known
 from load.bench.processes import REPOSITORY, BenchError, Cpus, raise_file_limit, share_out
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from load.bench.proxies import Proxy
 
 PARTS = ("compare", "idle", "faults", "big", "profile")
+"""What --all runs."""
+
+LONG_PARTS = ("soak",)
+"""What runs only when it is named: for minutes, whatever else is asked for."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,10 +41,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fault", default="", metavar="NAMES", help=f"of {', '.join(faults.names())}; default all")
     made.add_argument("--fault-seconds", type=float, default=5.0, help="seconds of each of the rounds of --faults (default 5)")
     made.add_argument("--without-breaker", action="store_true", help="in --faults: our mirror keeps trying the broken shadow")
+    made.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="all faults side by side for so long: memory and errors")
     made.add_argument("--big", action="store_true", help="1 GiB up and down, instead of the comparison")
     made.add_argument("--big-bytes", type=int, default=big.BYTES, help="how much that is (default 1 GiB)")
     made.add_argument("--profile", action="store_true", help="where our worker's CPU time goes, instead of the comparison")
-    made.add_argument("--all", action="store_true", help="all five parts")
+    made.add_argument("--all", action="store_true", help="all parts but --soak")
     made.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
     made.add_argument("--results", type=Path, default=REPOSITORY / "results", help="directory of the JSON files (default results/)")
     made.add_argument("--list", action="store_true", help="name scenarios, faults and proxies, and leave")
@@ -51,7 +56,7 @@ def chosen_parts(options: argparse.Namespace) -> list[str]:
     """Which parts to run: those that were named, else the comparison."""
     if options.all:
         return list(PARTS)
-    named = [part for part in PARTS[1:] if getattr(options, part)]
+    named = [part for part in (*PARTS[1:], *LONG_PARTS) if getattr(options, part)]
     # Scenarios are the comparison's and the profile's.
     return named if named and (not options.only or options.profile) else ["compare", *named]
 
@@ -169,6 +174,12 @@ class Run:
         rows = [faults.attempt(proxy, fault, plan, self._cpus, say) for fault in self._faults for proxy in proxies]
         problems = [f"{row.fault}, {row.proxy}: {problem}" for row in rows if row.proxy in known.OURS for problem in row.problems]
         self._report("faults", rows, faults.table(rows), problems)
+
+    def soak(self) -> None:
+        """Promise P6, over minutes. Only our own proxy unless peers are named."""
+        rows = list(soak.run(self._ours_or_named(), self._faults, 60.0 * self._options.soak, self._cpus, say))
+        problems = [f"{row.fault}, {row.proxy}: {problem}" for row in rows if row.proxy in known.OURS for problem in row.problems]
+        self._report("soak", rows, soak.table(rows), problems)
 
     def big(self) -> None:
         """Bodies of a gibibyte. Only our own proxy unless peers are named."""
