@@ -12,7 +12,7 @@ from math import erfc, exp, expm1, fsum, inf, lgamma, log, log1p, pi, sqrt
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 LN_2: Final = log(2.0)
 _HALF_LN_2PI: Final = 0.5 * log(2.0 * pi)
@@ -208,33 +208,27 @@ def _log_tail_by_quadrature(a: float, b: float, x: float) -> float:
 
     The logarithm of the density is concave, so the integrand falls ever faster on the way from x to 0, at once or, where x
     is between mode and mean, after a rise of next to nothing. It is integrated down to where it is below exp(-42).
+    The way is measured in shares of x, which may itself be next to nothing.
     """
-    up, down = a - 1.0, b - 1.0
+    up, down, odds = a - 1.0, b - 1.0, x / (1.0 - x)
 
-    def fall(u: float) -> float:
-        """Ln density(x - u) - ln density(x)."""
-        return up * log1p(-u / x) + down * log1p(u / (1.0 - x))
+    def fall(share: float) -> float:
+        """Ln density(x - share * x) - ln density(x)."""
+        return up * log1p(-share) + down * log1p(share * odds)
 
-    reach = _reach(fall, x, up, down)
-    width = reach / _PANELS
+    # Were the fall a parabola, this would solve it: stretch it until it is enough, or all of x.
+    slope, curvature = up - down * odds, up + down * odds * odds
+    reach = 2.0 * _NATS / (slope + sqrt(slope * slope + 2.0 * curvature * _NATS))
+    while reach < 1.0 and fall(reach) > -_NATS:
+        reach *= 1.25
+    width = min(reach, 1.0) / _PANELS
     total = 0.0
     for panel in range(_PANELS):
         centre = (panel + 0.5) * width
         for abscissa, weight in _GAUSS:
             offset = abscissa * width * 0.5
             total += weight * (exp(fall(centre - offset)) + exp(fall(centre + offset)))
-    return log(total * width * 0.5)
-
-
-def _reach(fall: Callable[[float], float], x: float, up: float, down: float) -> float:
-    """How far left of `x` the density has fallen by exp(-_NATS), or to 0 where it never does."""
-    # Slope and curvature of the fall per share of x. Were it a parabola, this would solve it: stretch it until it is enough.
-    odds = x / (1.0 - x)
-    slope, curvature = up - down * odds, up + down * odds * odds
-    reach = x * 2.0 * _NATS / (slope + sqrt(slope * slope + 2.0 * curvature * _NATS))
-    while reach < x and fall(reach) > -_NATS:
-        reach *= 1.25
-    return min(reach, x)
+    return log(x) + log(total * width * 0.5)
 
 
 def log_ndtr(x: float) -> float:

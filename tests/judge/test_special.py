@@ -107,6 +107,17 @@ def test_the_complement_of_an_exponential_is_accurate_at_both_ends(value: float)
     assert special.log1m_exp(0.0) == -inf
 
 
+@pytest.mark.parametrize("x", [5e-324, 1e-310, 1e-200, 1e-17, 1 - 1e-16])
+@pytest.mark.parametrize(("a", "b"), [(1e6, 1e6), (100.0, 100.0), (1e9, 50.0), (0.5, 1e6), (1e6, 0.5), (0.01, 0.01)])
+def test_the_smallest_shares_have_a_tail(a: float, b: float, x: float) -> None:
+    """Nothing underflows on the way, and nothing goes on for ever: x**a leads, where x is next to nothing."""
+    found = special.log_betainc(a, b, x)
+    assert isfinite(found)
+    if x < 1e-150:
+        assert found == pytest.approx(a * log(x) - log(a) - special.log_beta(a, b), rel=1e-9)
+    assert isfinite(special.log_betainc_complement(a, b, x)) or x < 1e-15
+
+
 def test_the_ends_of_the_range_are_exact() -> None:
     """Nothing is below 0 and everything below 1."""
     assert special.log_betainc(2, 3, 0.0) == special.log_betainc_complement(2, 3, 1.0) == -inf
