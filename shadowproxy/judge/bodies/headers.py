@@ -46,7 +46,7 @@ _WITHOUT_CASE: Final = frozenset(
 )
 _QUOTED_COMMA: Final = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
 _SEMICOLONS: Final = frozenset({"content-security-policy", "strict-transport-security", "content-disposition"})
-_VALUE_LIMIT: Final = 8192  # a longer value is compared as text: splitting at quoted commas is quadratic
+_VALUE_LIMIT: Final = 2048  # a longer value is compared as text: splitting at quoted commas is quadratic
 
 
 def compare(found: Differences, rules: Rules, live: Fields, shadow: Fields) -> None:
