@@ -86,6 +86,7 @@ class Snapshot:
     sampled: int = 0
     not_comparable: int = 0
     problems: Mapping[str, int] = field(default_factory=dict)
+    epoch: int = 0
 
 
 def plans_of(config: Config) -> dict[str, Plan]:
@@ -114,6 +115,7 @@ class _Case:
 
     plan: Plan
     evidence: Evidence
+    epoch: int = 0
     is_changed: bool = True
 
 
@@ -159,6 +161,7 @@ class Captures:
         self._lock = threading.Lock()
         self._queued = 0
         self._queued_bytes = 0
+        self._epochs: dict[str, int] = {}
         self._cases: dict[str, _Case] = {}
         self._waiting: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
         self._waiting_bytes = 0
@@ -202,12 +205,15 @@ class Captures:
         self._queue.put(("use", scrubber))
 
     def restart(self, mirror: str) -> None:
-        """Forget the evidence of a mirror, once what was queued before has been counted. Never blocks."""
-        self._queue.put(("restart", mirror))
+        """Forget the evidence of a mirror, and of what was queued before. Nothing is known of it from now on. Never blocks."""
+        epoch = self._epochs[mirror] = self._epochs.get(mirror, 0) + 1
+        self._queue.put(("restart", (mirror, epoch)))
 
     def snapshot(self, mirror: str) -> Snapshot:
         """What is known of a mirror's fields, at most about a second old. Never blocks."""
-        return self.snapshots.get(mirror, _NOTHING)
+        found = self.snapshots.get(mirror, _NOTHING)
+        # What the thread published before it came to a restart is of the epoch before: in the new one it would be a false alarm.
+        return found if found.epoch == self._epochs.get(mirror, 0) else _NOTHING
 
     def fields(self, mirror: str) -> list[dict[str, object]]:
         """The most telling findings of a mirror as the verdict has them; `example` is the id of a captured pair."""
@@ -265,7 +271,7 @@ class Captures:
             case "use":
                 self._use(argument)
             case "restart":
-                self._restart(argument)
+                self._restart(*argument)
             case "flush":
                 self._publish()
                 argument.set()
@@ -278,18 +284,19 @@ class Captures:
             del self._cases[mirror]
         for mirror, plan in plans.items():
             if mirror not in self._cases or self._cases[mirror].plan != plan:
-                self._cases[mirror] = _Case(plan, Evidence(plan.basis, Rules(plan.rules)))
+                self._cases[mirror] = _Case(plan, Evidence(plan.basis, Rules(plan.rules)), self._epochs.get(mirror, 0))
                 self._forget(mirror)
         self._publish()
 
     def _use(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
         for mirror in self._cases:
-            self._restart(mirror)
+            self._restart(mirror, self._cases[mirror].epoch)
 
-    def _restart(self, mirror: str) -> None:
+    def _restart(self, mirror: str, epoch: int) -> None:
         if mirror in self._cases:
             self._cases[mirror].evidence.restart()
+            self._cases[mirror].epoch = epoch
             self._cases[mirror].is_changed = True
             self._forget(mirror)
             self._publish()
@@ -372,7 +379,9 @@ _NOTHING: Final = Snapshot()
 def _snapshot(case: _Case) -> Snapshot:
     evidence = case.evidence
     findings = tuple(evidence.findings(case.plan.alpha))
-    return Snapshot(findings, evidence.log_e(), evidence.compared, evidence.sampled, evidence.not_comparable, dict(evidence.problems))
+    return Snapshot(
+        findings, evidence.log_e(), evidence.compared, evidence.sampled, evidence.not_comparable, dict(evidence.problems), case.epoch
+    )
 
 
 def _base(mirror: str, cases: Mapping[str, object]) -> tuple[str, bool]:

@@ -13,10 +13,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from shadowproxy.config.arms import CONTROL
+from shadowproxy.config.arms import CONTROL, RESEND
 from shadowproxy.config.model import BodyFindings
 from shadowproxy.control.history import History, Rate
-from shadowproxy.control.revisions import Revisions
+from shadowproxy.control.revisions import Builds, Revisions
 from shadowproxy.judge.conclusion import conclude, outcome_of, standing
 from shadowproxy.judge.criteria import Criteria
 from shadowproxy.judge.evidence import MirrorEvidence, combined
@@ -130,6 +130,7 @@ class Judging:
     def configure(self, config: Config) -> None:
         """Follow a config that has come into force: evidence stays where nothing of what is compared has changed."""
         before, self._cases = self._cases, {}
+        self._builds = Builds(config)
         for route in config.routes:
             for mirror in route.mirror:
                 key = f"{route.name}/{mirror.name}"
@@ -162,6 +163,19 @@ class Judging:
             for case in self._cases.values():
                 if fleet in case.fleets.values():
                     self._restart(case, f"fleet {fleet} now answers with {', '.join(seen.names)}")
+
+    def take_captured(self, pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Look in captured pairs for the builds that answered; those that belong to the present evidence are returned."""
+        for pair in pairs:
+            for fleet, name in self._builds.seen(pair):
+                self.seen_revision(fleet, name)
+        return [pair for pair in pairs if self._is_of_now(pair)]
+
+    def _is_of_now(self, pair: Mapping[str, Any]) -> bool:
+        """Whether a captured request came after the evidence of its mirror began."""
+        key = str(pair.get("mirror")).removesuffix(CONTROL).removesuffix(RESEND)
+        case = self._cases.get(key)
+        return case is not None and (case.epoch == 1 or pair.get("at", 0.0) >= case.since)
 
     def restart(self, key: str, reason: str) -> None:
         """Begin the evidence of one mirror anew.

@@ -7,7 +7,19 @@ changes what is compared. What a fleet says of itself is untrusted: names are cu
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+from shadowproxy.config.arms import arms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shadowproxy.config.model import Config
+
+LEGS: Final = ("live", "shadow")
+"""The answers of a captured pair; of an arm's pair the second is the arm's."""
+
+HEADER: Final = "header:"
 
 NAME_LIMIT: Final = 128
 """Characters of a build's name that are kept."""
@@ -64,3 +76,26 @@ class Revisions:
         ]
         for name in gone:
             del self._seen[name]
+
+
+class Builds:
+    """Where the answers of captured pairs name their builds, by the config (`fleets.NAME.revision`)."""
+
+    def __init__(self, config: Config) -> None:
+        self._places: dict[str, list[tuple[str, str, str]]] = {}
+        for route in config.routes:
+            for mirror in arms(route):
+                fleets = [(leg, config.fleets[name]) for leg, name in zip(LEGS, (route.live, mirror.to), strict=True)]
+                places = [(leg, fleet.name, fleet.revision.removeprefix(HEADER).lower()) for leg, fleet in fleets if fleet.revision]
+                if places:
+                    self._places[f"{route.name}/{mirror.name}"] = places
+
+    def __repr__(self) -> str:
+        return f"<Builds of {', '.join(self._places)}>"
+
+    def seen(self, pair: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Fleet and build of each answer of a captured pair (dataplane.messages) that names one."""
+        for leg, fleet, header in self._places.get(str(pair.get("mirror")), ()):
+            for name, value in (pair.get(leg) or {}).get("headers", ()):
+                if name.lower() == header and value:
+                    yield fleet, value

@@ -274,6 +274,7 @@ class Supervisor:
         self.judging.findings.restart = self.captures.restart
 
     def _judge_bodies(self, pairs: list[dict[str, Any]]) -> None:
+        pairs = self.judging.take_captured(pairs)
         if self.captures is not None:
             self.captures.offer(pairs)
 

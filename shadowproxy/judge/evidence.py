@@ -107,16 +107,3 @@ def combined(parts: Iterable[Part]) -> float:
 def largest(parts: Iterable[Part]) -> Part:
     """The part that adds most to the mean."""
     return max(parts, key=lambda part: part.log_e + log(part.weight))
-
-
-def any_of(log_es: Iterable[float]) -> float:
-    """The log e-value of "something in a growing family is worse": of fields, that are only known once they differ.
-
-    Member j has the share 1/(j(j+1)) of the stake, in the order in which they became known; what is left is kept for those to
-    come. That no share depends on how many there are is what makes it an e-process.
-
-    Args:
-        log_es: of each member, in the order in which they became known; each begins at 0 then.
-    """
-    parts = [(1.0 / (place * (place + 1)), log_e) for place, log_e in enumerate(log_es, start=1)]
-    return mean_log_e([*parts, (1.0 / (len(parts) + 1), 0.0)])

@@ -173,6 +173,24 @@ def test_another_build_begins_anew(bench: Bench) -> None:
     assert bench.verdict().epoch == 2
 
 
+def test_captured_pairs_tell_builds(tmp_path: Path) -> None:
+    """The header that the fleet's config names is looked for in the answers."""
+    bench = Bench(tmp_path)
+    fleets = {"shadow": {"endpoints": ["http://127.0.0.1:2"], "revision": "header:x-version"}}
+    bench.judging.configure(bench.config(fleets=fleets))
+    epoch = bench.verdict().epoch
+    for build in ("v1", "v1", "v2"):
+        answer = {"outcome": "200", "headers": [["X-Version", build]]}
+        assert bench.judging.take_captured([{"mirror": KEY, "at": 3e9, "live": answer, "shadow": answer}])
+    assert bench.verdict().revisions == {"live": (), "shadow": ("v1", "v2")}
+    assert bench.verdict().epoch == epoch + 1
+    since = bench.verdict().since
+    pairs = [
+        {"mirror": mirror, "at": since + after} for after in (-1.0, 1.0) for mirror in (KEY, f"{KEY}.control", f"{KEY}.resend", "no/such")
+    ]
+    assert bench.judging.take_captured(pairs) == pairs[4:7]
+
+
 def test_a_control_arm_is_the_baseline_and_the_test(tmp_path: Path) -> None:
     """Its own tally calibrates; the triples of the mirror's tally are what is judged."""
     bench = Bench(tmp_path, control={"to": "control"})

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from shadowproxy.control.revisions import BUILDS, NAME_LIMIT, SIGHTINGS, Revisions
+from typing import TYPE_CHECKING
+
+from shadowproxy.config import from_plain
+from shadowproxy.control.revisions import BUILDS, NAME_LIMIT, SIGHTINGS, Builds, Revisions
+from tests.control.conftest import plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_first_build_changes_nothing() -> None:
@@ -41,3 +48,22 @@ def test_names_are_bounded() -> None:
     assert len(seen.names) == BUILDS
     assert max(len(name) for name in seen.names) == NAME_LIMIT
     assert "request-0" in repr(seen)
+
+
+def test_answers_name_their_builds(tmp_path: Path) -> None:
+    """By the header that the fleet's config names, in any letter case, of either leg and of a mirror's arm; and no other."""
+    endpoints = {
+        name: {"endpoints": [f"http://127.0.0.1:{port}"], "revision": "header:X-Version"}
+        for port, name in enumerate(("live", "shadow", "b"), 1)
+    }
+    endpoints["plain"] = {"endpoints": ["http://127.0.0.1:9"]}
+    mirrors = [{"to": "shadow", "control": {"to": "b"}}, {"to": "plain"}]
+    builds = Builds(from_plain(plain(tmp_path, fleets=endpoints, routes=[{"name": "all", "live": "live", "mirror": mirrors}])))
+    answers = {
+        leg: {"outcome": "200", "headers": [["Date", "now"], ["x-version", build]]} for leg, build in (("live", "7"), ("shadow", "8"))
+    }
+    assert list(builds.seen({"mirror": "all/shadow", **answers})) == [("live", "7"), ("shadow", "8")]
+    assert list(builds.seen({"mirror": "all/shadow.control", **answers})) == [("live", "7"), ("b", "8")]
+    assert list(builds.seen({"mirror": "all/plain", **answers})) == [("live", "7")]
+    assert list(builds.seen({"mirror": "all/shadow", "live": {"outcome": "timeout"}, "shadow": None})) == []
+    assert list(builds.seen({"mirror": "gone/shadow", **answers})) == []

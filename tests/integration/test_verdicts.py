@@ -108,3 +108,21 @@ def test_other_endpoints_are_another_question(origins: dict[str, Origin], tmp_pa
         with Client(proxy.address("front")) as client:
             eventually(lambda: client.get("/") and verdict(proxy)["pairs"] >= 20, "pairs of the new epoch", patience_s=60)
         assert verdict(proxy)["errors"]["shadow_only"] == 0
+
+
+def test_another_build_is_another_question(origins: dict[str, Origin], tmp_path: Path) -> None:
+    """When the shadow's answers name another build, the evidence begins anew, and the verdict names both while both were just seen."""
+    origins["shadow"].answer = ok(b"broken", status=500, fields=[("X-Version", "v1")])
+    shape = config(origins)
+    shape["fleets"]["shadow"]["revision"] = "header:x-version"
+    with SupervisedProxy(shape, tmp_path) as proxy:
+        served(proxy, 20)
+        eventually(lambda: verdict(proxy)["revisions"]["shadow"] == ["v1"], "the build is known", patience_s=60)
+        assert verdict(proxy)["verdict"] == "REGRESSION"
+        origins["shadow"].answer = ok(b"hello", fields=[("X-Version", "v2")])
+        with Client(proxy.address("front")) as client:
+            eventually(lambda: client.get("/") and verdict(proxy)["epoch"] == 2, "a new epoch", patience_s=60)
+        found = verdict(proxy)
+        assert found["previous"]["verdict"] == "REGRESSION"
+        assert found["revisions"]["shadow"] == ["v1", "v2"]
+        assert found["errors"]["shadow_only"] == 0

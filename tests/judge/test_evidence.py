@@ -13,7 +13,7 @@ from scipy import stats
 from shadowproxy.judge import mcnemar
 from shadowproxy.judge.conclusion import outcome_of
 from shadowproxy.judge.criteria import Criteria
-from shadowproxy.judge.evidence import MirrorEvidence, any_of, combined, largest
+from shadowproxy.judge.evidence import MirrorEvidence, combined, largest
 from shadowproxy.judge.pairs import Part
 from shadowproxy.judge.verdict import Outcome
 from tests.judge.ticks import Arms, World, matrix_tick
@@ -269,11 +269,3 @@ def test_evidence_is_what_the_formula_says() -> None:
     evidence.add(matrix_tick(**{"200,504": 5, "502,200": 2, "500,503": 9, "404,404": 4, "200,404": 3}))
     assert evidence.pairs.log_e_errors == pytest.approx(mcnemar.log_e_one_sided(5, 2))
     assert (evidence.pairs.baseline_errors, evidence.pairs.shadow_errors) == (11, 14)
-
-
-def test_a_growing_family_spends_its_stake_once() -> None:
-    """Members that show nothing cost nothing and gain nothing; an early one counts more than a late one; none is no evidence."""
-    assert any_of([]) == 0.0
-    assert any_of([0.0] * 7) == pytest.approx(0.0)
-    assert any_of([log(100)]) == pytest.approx(log(50.5))
-    assert any_of([0.0, 0.0, log(121)]) == pytest.approx(log(11))
