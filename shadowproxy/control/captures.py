@@ -156,6 +156,7 @@ class Captures:
         self._monotonic = monotonic
         self.counters: Counter[str] = Counter()
         """`received`, `dropped` (no room in the queue), `compared`, `unpaired` (the other arm never came), `failed`."""
+        self.cpu_seconds = 0.0
         self.snapshots: Mapping[str, Snapshot] = {}
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -253,7 +254,9 @@ class Captures:
                 self.counters["failed"] += 1
                 _log.error("a captured pair could not be judged: %s", type(error).__name__)  # a traceback could quote it
             now = self._monotonic()
-            allowance = min(BURST_S, allowance + (now - before) * self._share) - (time.thread_time() - used)
+            used = time.thread_time() - used
+            self.cpu_seconds += used
+            allowance = min(BURST_S, allowance + (now - before) * self._share) - used
             before = now
             if allowance < 0.0 and self._share < 1.0:
                 time.sleep(-allowance / self._share)

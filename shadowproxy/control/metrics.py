@@ -8,6 +8,7 @@ recommended boundaries, so that each cumulative count is exact: no bucket stradd
 from __future__ import annotations
 
 import resource
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 from shadowproxy import __version__
 from shadowproxy.control import comparison
 from shadowproxy.judge import sketch
+from shadowproxy.judge.bodies.fieldcounts import Standing
 from shadowproxy.judge.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from shadowproxy.control.captures import Captures
     from shadowproxy.control.judging import Judging
     from shadowproxy.control.supervisor import Supervisor
 
@@ -196,6 +199,22 @@ SPECS: Final[tuple[Spec, ...]] = (
         (*_MIRROR, "bound"),
         "Time to the last byte, shadow over baseline on the same requests: estimate, low and high.",
     ),
+    Spec(
+        "shadowproxy_fields",
+        GAUGE,
+        "fields",
+        (*_MIRROR, "standing"),
+        "Fields of answers in which live and shadow were seen to differ, by what is known of them: regression, undecided, noise or ids.",
+    ),
+    Spec("shadowproxy_captures_received_total", COUNTER, "captures", (), "Captured pairs that workers sent, each arm by itself."),
+    Spec(
+        "shadowproxy_captures_total",
+        COUNTER,
+        "captures",
+        ("result",),
+        "Requests whose captured answers were compared, and captures that were not: unpaired, dropped (no room) or failed.",
+    ),
+    Spec("shadowproxy_captures_cpu_seconds_total", COUNTER, "seconds", (), "CPU time for redacting and comparing them, of control's."),
     Spec("shadowproxy_upstream_connects_total", COUNTER, "connections", _FLEET, "Connections opened to an endpoint."),
     Spec(
         "shadowproxy_upstream_failures_total", COUNTER, "failures", (*_FLEET, "outcome"), "Failed exchanges with an endpoint, by outcome."
@@ -261,6 +280,7 @@ class Exposition(Collector):
         _routes(self._supervisor, sampled)
         _mirrors(self._supervisor, sampled)
         _verdicts(self._supervisor.judging, sampled)
+        _captures(self._supervisor.captures, sampled)
         _fleets(self._supervisor, sampled)
         _workers(self._supervisor, sampled)
         _control(self._supervisor, sampled)
@@ -370,6 +390,20 @@ def _verdicts(judging: Judging, samples: _Samples) -> None:
             for bound, value in zip(("low", "estimate", "high"), bounds, strict=True):
                 if value is not None:
                     samples.add(name, value, *of, bound)
+
+
+def _captures(captures: Captures | None, samples: _Samples) -> None:
+    if captures is None:
+        return
+    for key, snapshot in captures.snapshots.items():
+        route, _, mirror = key.partition("/")
+        standings = Counter(finding.standing for finding in snapshot.findings)
+        for standing in Standing:
+            samples.add("fields", standings[standing], route, mirror, standing.value)
+    samples.add("captures_received_total", captures.counters["received"])
+    for result in ("compared", "unpaired", "dropped", "failed"):
+        samples.add("captures_total", captures.counters[result], result)
+    samples.add("captures_cpu_seconds_total", captures.cpu_seconds)
 
 
 def _fleets(supervisor: Supervisor, samples: _Samples) -> None:
