@@ -47,8 +47,8 @@ STAKES: Final = tuple(TRUNCATION * 2.0 ** (-step / 2) for step in range(_STAKE_C
 _REST: Final = (1.0 - _FIRST_SHARE) / sum(1.0 / step for step in range(1, _STAKE_COUNT))
 _LOG_SHARES: Final = (log(_FIRST_SHARE), *(log(_REST / step) for step in range(1, _STAKE_COUNT)))
 
-_INTERVAL_STEPS: Final = 45
-"""Halvings: an end of an interval is within 2 * 2**-45 of the true one, and outside it."""
+_INTERVAL_STEPS: Final = 36
+"""Halvings: an end of an interval is within 2**-35 of the true one, and outside it."""
 
 
 class Direction(Enum):
