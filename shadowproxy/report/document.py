@@ -91,6 +91,15 @@ class Subject:
         found = self.verdict.get(name)
         return found if isinstance(found, list) else []
 
+    @property
+    def transitions(self) -> list[Plain]:
+        """Pairs that ended differently, each two directions once: as the judge lists them, whose first has the most evidence."""
+        found: dict[tuple[str, str], Plain] = {}
+        for one in self.part("errors").get("transitions") or []:
+            if isinstance(one, dict) and (str(one.get("shadow")), str(one.get("live"))) not in found:
+                found[str(one.get("live")), str(one.get("shadow"))] = one
+        return list(found.values())
+
     def count(self, name: str) -> int:
         """A count of the verdict; 0 when it is absent."""
         return int(number(self.verdict.get(name)) or 0)

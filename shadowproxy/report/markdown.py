@@ -114,7 +114,7 @@ def _needs(subject: Subject) -> str:
 
 
 def _transitions(subject: Subject) -> str:
-    found = [one for one in subject.part("errors").get("transitions") or [] if isinstance(one, dict)]
+    found = subject.transitions
     if not found:
         return ""
     rows = [

@@ -112,7 +112,7 @@ def quantiles(subject: Subject) -> Markup:
 
 def transitions(subject: Subject) -> Markup:
     """Pairs that ended differently, the strongest evidence first."""
-    found = [one for one in subject.part("errors").get("transitions") or [] if isinstance(one, dict)]
+    found = subject.transitions
     if not found:
         return tag(
             "p", "No pair ended differently on live and on the shadow." if subject.count("pairs") else "No pair has been compared yet."

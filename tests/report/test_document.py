@@ -58,6 +58,14 @@ def test_intervals() -> None:
     assert {ends(value) for value in wrong} == {(None, None)}
 
 
+def test_both_directions_of_a_transition_are_one() -> None:
+    """The one with more evidence, which the judge lists first."""
+    there = {"live": "200", "shadow": "504", "count": 22, "reverse": 3}
+    back = {"live": "504", "shadow": "200", "count": 3, "reverse": 22}
+    assert Subject({"errors": {"transitions": [there, back, None]}}).transitions == [there]
+    assert Subject({"errors": {"transitions": None}}).transitions == []
+
+
 def test_parts_that_are_missing_are_empty() -> None:
     """Null and absent are the same."""
     subject = Subject({"control": None, "fields": None})

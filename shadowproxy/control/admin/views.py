@@ -72,8 +72,9 @@ def compare(supervisor: Supervisor, route: str | None, buckets: str = "") -> dic
     if buckets == "epoch":
         evidence = {(case.route, case.mirror): case.evidence for case in supervisor.judging.cases}
         for entry in mirrors:
-            known = evidence[entry["route"], entry["mirror"]]
-            entry["distribution"] = comparison.distribution(known.live_last, known.shadow_last)
+            known = evidence.get((entry["route"], entry["mirror"]))  # arms of control, and of what is sent again, have none
+            if known is not None:
+                entry["distribution"] = comparison.distribution(known.live_last, known.shadow_last)
     return {
         "time": timestamp(time.time()),
         "uptime_seconds": round(supervisor.uptime_seconds, 3),

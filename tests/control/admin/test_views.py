@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shadowproxy.control.admin import views
+from tests.control.conftest import plain
 from tests.control.test_counts import full_tally
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.control.conftest import Api, Start
 
 
@@ -33,6 +36,16 @@ async def test_status_while_stopping(api: Api) -> None:
     api.supervisor.stop()
     document = views.status(api.supervisor)
     assert (document["is_ready"], document["is_stopping"], document["listeners"]) == (False, True, [])
+
+
+async def test_distributions_of_the_evidence(start: Start, tmp_path: Path) -> None:
+    """Every mirror with a verdict has one; its control arm has no verdict, and none."""
+    shape = plain(tmp_path, routes=[{"name": "all", "live": "live", "mirror": [{"to": "shadow", "control": {"to": "twin"}}]}])
+    supervisor = await start(fleets=shape["fleets"] | {"twin": {"endpoints": ["http://127.0.0.1:3"]}}, routes=shape["routes"])
+    found = {entry["mirror"]: entry.get("distribution") for entry in views.compare(supervisor, None, "epoch")["mirrors"]}
+    assert found["shadow"] == {"live": [], "shadow": []}
+    assert found["shadow.control"] is None
+    assert "distribution" not in views.compare(supervisor, None)["mirrors"][0]
 
 
 async def test_workers_lists_slots_and_processes(start: Start) -> None:
