@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.redaction.edits import Edits
-from shadowproxy.redaction.forms import scrub_form
+from shadowproxy.redaction.forms import decoded, scrub_form
 from shadowproxy.redaction.rules import plain_name
 from shadowproxy.redaction.text import scrub_text
 
@@ -35,6 +35,25 @@ _FRAMING: Final = {
 """What says how a body is read stays as it is, when it says nothing else."""
 
 _FORWARDED: Final = re.compile(r"\b(?:for|by)\s*=\s*\"?(\[[0-9A-Fa-f:.]+\]|[^\s;,\":]+)", re.IGNORECASE)
+_SEGMENTS: Final = re.compile(r"/(?=([^/;]{1,64})/([^/;]+))")
+_LINKS: Final = frozenset(
+    {
+        "reset",
+        "verify",
+        "confirm",
+        "confirmation",
+        "activate",
+        "activation",
+        "invite",
+        "invitation",
+        "magic",
+        "unlock",
+        "unsubscribe",
+        "share",
+    }
+)
+"""Path segments behind which services put tokens that are as good as a password."""
+
 _PARAMETER: Final = re.compile(r";([^;/=]{1,128}+)=([^;/]++)")
 _LIST: Final = re.compile(r"[^\s,]+")
 
@@ -80,7 +99,16 @@ def _scrub_path(edits: Edits, findings: Findings) -> None:
     for parameter in _PARAMETER.finditer(edits.text):
         if findings.rules.is_secret_field(parameter[1], is_query=True):
             edits.add(*parameter.span(2), findings.coded(parameter[2]))
+    for found in _SEGMENTS.finditer(edits.text):
+        before, segment = decoded(found[1]), found[2]
+        if (before.lower() in _LINKS or findings.rules.is_secret_field(before)) and _is_token(segment):
+            edits.add(*found.span(2), findings.coded(segment))
     scrub_text(edits, findings, is_query=True)
+
+
+def _is_token(segment: str) -> bool:
+    """Whether a path segment is made by a machine: long, with letters and digits, and nothing that words have."""
+    return re.fullmatch(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_.~%=+-]{16,}", segment) is not None
 
 
 def _secret(name: str, edits: Edits, findings: Findings) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.errors import Unreadable
@@ -27,9 +28,26 @@ _BLANK: Final = re.compile(r"[ \t\r\n]*")
 _NAME: Final = re.compile(r'"(?=([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)"[ \t\r\n]*:)')
 
 
+@dataclass(slots=True)
+class _Frame:
+    """One container. `label` is the secret name that an object of a name and a value has, `values` are those that came before it."""
+
+    is_object: bool
+    is_secret: bool
+    label: str = ""
+    values: list[re.Match[str]] = field(default_factory=list)
+
+
+LABELS: Final = frozenset({"name", "key", "field", "header", "param", "parameter", "attribute", "property", "variable"})
+VALUES: Final = frozenset({"value", "values", "val", "content", "data", "text"})
+"""The two names of an object that is itself a name and a value: `{"name": "password", "value": "..."}`."""
+
+_LABELLED: Final = re.compile(rf'"(?i:{"|".join(sorted(LABELS))})"[ \t\r\n]*:[ \t\r\n]*"([^"\x00-\x1f]{{1,256}})"')
+
+
 def has_secret_names(text: str, findings: Findings) -> bool:
     """Whether a secret name may be in a JSON text: whatever stands in quotes before a colon counts as a name. Much faster than reading it."""
-    names = set(_NAME.findall(text))
+    names = {*_NAME.findall(text), *_LABELLED.findall(text)}
     return any(findings.rules.is_secret_field(_text_of(name)) for name in names)
 
 
@@ -47,8 +65,7 @@ def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> Non
     text = edits.text
     end = len(text)
     at = _BLANK.match(text).end()  # type: ignore[union-attr]  # it matches the empty text
-    # One frame a container: whether it is an object, whether it is below a secret name.
-    frames: list[tuple[bool, bool]] = []
+    frames: list[_Frame] = []
     is_secret = False  # of the value that comes next
     expects_name = False
     previous = name = ""
@@ -68,31 +85,37 @@ def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> Non
             if expects_name:
                 expects_name = False
                 name = _text_of(token[2])
-                is_secret = frames[-1][1] or findings.rules.is_secret_field(name)
+                is_secret = frames[-1].is_secret or findings.rules.is_secret_field(name)
                 if text[at : at + 1] != ":" and not (is_cut and at == end):
                     raise Unreadable(f"a JSON name without a value at byte {at}")
                 previous = "name"
                 continue
             if is_secret:
-                _string(edits, findings, token, name)
+                _replace(edits, findings, token, name)
+            elif frames and frames[-1].is_object:
+                _labelled(edits, findings, token, name.lower(), frames[-1])
             previous = "value"
         elif token[4] is not None:
             if expects_name:
                 raise Unreadable(f"a JSON name that is a number at byte {token.start(4)}")
             if is_secret:
-                edits.add(token.start(4), token.end(4), findings.stand_in(token[4]))
+                _replace(edits, findings, token, name)
+            elif frames and frames[-1].is_object:
+                _labelled(edits, findings, token, name.lower(), frames[-1])
             previous = "value"
         elif mark is None:
             previous = "value"
         elif mark in "{[":
             if len(frames) >= DEPTH_LIMIT:
                 raise Unreadable(f"JSON deeper than {DEPTH_LIMIT}")
-            frames.append((mark == "{", is_secret))
+            is_labelled = bool(frames) and frames[-1].is_object and bool(frames[-1].label) and name.lower() in VALUES
+            is_secret = is_secret or is_labelled
+            frames.append(_Frame(mark == "{", is_secret))
             expects_name = mark == "{"
             previous = "open"
             continue
         elif mark in "}]":
-            if not frames or frames[-1][0] != (mark == "}") or previous in {"name", "colon"}:
+            if not frames or frames[-1].is_object != (mark == "}") or previous in {"name", "colon"}:
                 raise Unreadable(f"unbalanced JSON at byte {token.start(5)}")
             frames.pop()
             expects_name = False
@@ -100,8 +123,8 @@ def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> Non
         elif mark == ",":
             if not frames or previous != "value":
                 raise Unreadable(f"not JSON at byte {token.start(5)}")
-            expects_name = frames[-1][0]
-            is_secret = frames[-1][1]
+            expects_name = frames[-1].is_object
+            is_secret = frames[-1].is_secret
             previous = "comma"
             continue
         else:  # a colon
@@ -109,12 +132,28 @@ def scrub_json(edits: Edits, findings: Findings, *, is_cut: bool = False) -> Non
                 raise Unreadable(f"not JSON at byte {token.start(5)}")
             previous = "colon"
             continue
-        is_secret = bool(frames) and frames[-1][1]
+        is_secret = bool(frames) and frames[-1].is_secret
     if frames and not is_cut:
         raise Unreadable("JSON without an end")
 
 
-def _string(edits: Edits, findings: Findings, token: re.Match[str], name: str) -> None:
+def _labelled(edits: Edits, findings: Findings, token: re.Match[str], name: str, frame: _Frame) -> None:
+    """A value in an object that may be a name and a value, in either order."""
+    if name in LABELS and token[1] and findings.rules.is_secret_field(_text_of(token[2])):
+        frame.label = _text_of(token[2])
+        for value in frame.values:
+            _replace(edits, findings, value, frame.label)
+    elif name in VALUES and frame.label:
+        _replace(edits, findings, token, frame.label)
+    elif name in VALUES:
+        frame.values.append(token)
+
+
+def _replace(edits: Edits, findings: Findings, token: re.Match[str], name: str) -> None:
+    """Put something else in the place of a string or a number."""
+    if token[4] is not None:
+        edits.add(*token.span(4), findings.stand_in(token[4]))
+        return
     value = _text_of(token[2])
     plain = name.lower().replace("_", "-")
     if plain in {"authorization", "proxy-authorization", "x-forwarded-authorization"}:

@@ -66,6 +66,25 @@ def test_json_cut_anywhere_is_read_up_to_there(value: Any, data: st.DataObject) 
     assert scrubbed(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"name": "password", "value": "hunter22"}, {"name": "a", "value": "kept"}]',
+        '[{"value": "hunter22", "Key": "api_key"}, {"key": "a", "value": "kept"}]',
+        '[{"header": "Authorization", "enabled": true, "value": ["Bearer hunter22"]}, "kept"]',
+        '[{"name": "pin", "x": {"y": 1}, "value": 99887766}, "kept"]',
+        '[{"name": "token", "data": {"a": ["hunter22"]}}, "kept"]',
+    ],
+)
+def test_a_name_and_a_value_may_be_a_pair(text: str) -> None:
+    """As in HAR files and lists of settings, in either order."""
+    after = scrubbed(text)
+    assert "hunter22" not in after
+    assert "99887766" not in after
+    assert "kept" in after
+    assert json.loads(after)
+
+
 def test_several_values_are_json_lines() -> None:
     """Each is read."""
     assert "abc123" not in scrubbed('{"token": "abc123"}\n{"x": 1}\n{"token": "abc123"}\n')
@@ -117,6 +136,8 @@ def test_what_is_json_is_read(text: str) -> None:
         ('["b",":password","token"]', False),
         ('{"k":"v",":x":1,"token":2}', True),
         ('{"a": "password"}', False),
+        ('{"a": {"NAME" : "password", "x": 1}}', True),
+        ('{"name": "alice"}', False),
         ("", False),
         ('"' * 1000, False),
         ('{"' + "x" * 5000 + '": 1}', False),
