@@ -103,7 +103,7 @@ def compare(
     walk = Walk(found, pinned, watched)
     problem = _bodies(walk, live, shadow, limits)
     if walk.is_exhausted and not problem:
-        problem = f"more than {found.bounds.nodes} values: the rest was compared whole"
+        problem = f"more than {found.bounds.nodes} values: the rest was not compared"
     return Compared(tuple(found), problem, found.dropped, agreed=walk.agreed)
 
 

@@ -2,7 +2,7 @@
 
 The rules of this file:
 
-* one walk, bounded in nodes and depth; beyond its bounds a subtree is compared whole;
+* one walk, bounded in nodes and depth; what is deeper is compared whole, what comes after the last node not at all;
 * a member is itself under its name, an element under `[*]`;
 * numbers are equal when they are the same number: 1 and 1.0 are, 1 and "1" or true are not;
 * null and absent differ less than a value and absent, and are a kind of their own;
@@ -65,16 +65,17 @@ class Walk:
         self.watched = watched
         self.agreed: Counter[str] = Counter()
         self.nodes = found.bounds.nodes
+        self._keys = found.bounds.nodes  # values that may be looked at to align arrays: beyond it, arrays are compared by index
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the bound of nodes was reached: what came after was compared whole."""
+        """Whether the bound of nodes was reached: what came after was not compared."""
         return self.nodes <= 0
 
     def compare(self, path: str, live: Json, shadow: Json, depth: int = 0) -> None:
         """Find what differs between `live` and `shadow` at `path`. Never raises for values that documents reads."""
         self.nodes -= 1
-        if live is shadow and not self.watched:
+        if self.nodes < 0 or (live is shadow and not self.watched):
             return
         place = self.rules.at(path)
         if place.treat is Treatment.IGNORE:
@@ -94,7 +95,7 @@ class Walk:
         self.found.add(Difference(path, kind, live[:160], shadow[:160], turn))
 
     def _containers(self, path: str, place: Place, live: Json, shadow: Json, depth: int) -> None:
-        if depth >= self.found.bounds.depth or self.nodes <= 0:
+        if depth >= self.found.bounds.depth:
             if not _is_same(live, shadow):
                 self._add(path, Kind.VALUE, preview(live), preview(shadow))
         elif isinstance(live, dict):
@@ -105,6 +106,8 @@ class Walk:
     def _objects(self, path: str, live: dict[str, Json], shadow: dict[str, Json], depth: int) -> None:
         is_watching = bool(self.watched)
         for name, value in live.items():
+            if self.nodes <= 0:
+                return
             if name in shadow:
                 other = shadow[name]
                 # Most members are equal scalars: a quarter of the time is saved by not asking where they are.
@@ -151,6 +154,8 @@ class Walk:
 
     def _beside(self, path: str, pairs: zip[tuple[Json, Json]], depth: int) -> None:
         for one, other in pairs:
+            if self.nodes <= 0:
+                return
             self.compare(path, one, other, depth + 1)
 
     def _keyed(self, path: str, live: dict[Hashable, Json], shadow: dict[Hashable, Json], depth: int) -> bool:
@@ -168,9 +173,9 @@ class Walk:
     def _aligned(self, path: str, live: list[Json], shadow: list[Json], depth: int) -> bool:
         """Put equal elements beside each other, compare the rest in their order; True when the equal ones are in another order."""
         one, other = [self._key(value, depth) for value in live], [self._key(value, depth) for value in shadow]
-        if one == other:
-            if self.watched:
-                self._beside(path, zip(live, shadow, strict=True), depth)
+        if one == other or self._keys <= 0:
+            if one != other or self.watched:
+                self._beside(path, zip(live, shadow, strict=False), depth)
             return False
         kept_live, rest_live = _split(one, live, Counter(other))
         kept_shadow, rest_shadow = _split(other, shadow, Counter(one))
@@ -179,9 +184,9 @@ class Walk:
 
     def _key(self, value: Json, depth: int) -> Hashable:
         """Something hashable that is equal for equal values only; unique where the bounds end."""
-        self.nodes -= 1
+        self._keys -= 1
         if isinstance(value, dict | list):
-            if self.nodes <= 0 or depth >= self.found.bounds.depth:
+            if self._keys <= 0 or depth >= self.found.bounds.depth:
                 return id(value)
             if isinstance(value, list):
                 return ("array", *(self._key(element, depth + 1) for element in value))
