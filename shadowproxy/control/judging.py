@@ -283,6 +283,7 @@ class Judging:
 
     def _look(self, case: Case, now: float) -> None:
         """Note how the evidence stands, and log what it says when that has changed."""
+        self.lag_seconds(case)  # forgets workers that have ended
         if case.criteria.are_bodies_judged:
             case.evidence.note_bodies(self.findings.bodies(case.key))
         outcome = outcome_of(case.evidence, is_conserved=self.is_conserved(case.key))
