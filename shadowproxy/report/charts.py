@@ -109,7 +109,10 @@ def shift(curve: Sequence[Shift], estimates: Sequence[tuple[float, Estimate]], w
     across = Logit(curve[0].level, curve[-1].level, left, width - right)
     known = [point.ratio - 1 for point in curve] + [0.0]
     known += [end - 1 for _, one in estimates for end in (one.low, one.high, one.value) if end is not None]
-    low, high = padded(known, 0.12)
+    # The band is part of the picture where it is narrowest; where it is wide it may leave the frame.
+    known += [min(found) - 1 for found in [[point.high for point in curve if point.high is not None]] if found]
+    known += [max(found) - 1 for found in [[point.low for point in curve if point.low is not None]] if found]
+    low, high = padded(known, 0.25)
     low, high = min(low, -0.01), max(high, 0.01)
     up = Linear(low, high, base, top)
 

@@ -115,7 +115,8 @@ def _latency(subject: Subject) -> Check:
         "latency",
         _state(subject, "latency", part),
         sentence,
-        numbers.duration(number(median.get("live"))),
+        # Quantiles are of live and the shadow; there are none of the control arm.
+        numbers.duration(number(median.get("live"))) if subject.baseline == "live" else numbers.DASH,
         numbers.duration(number(median.get("shadow"))),
         numbers.change(ratio),
         numbers.between(ends(part.get("interval")), numbers.change),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate
-from math import ceil, floor, log
+from math import ceil, exp, floor, log
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy import logbuckets
@@ -81,16 +81,15 @@ def bars(live: Mapping[int, int], shadow: Mapping[int, int]) -> Bars:
 def shifts(live: Mapping[int, int], shadow: Mapping[int, int], levels: Sequence[float]) -> list[Shift]:
     """The shift function at `levels` in (0, 1), with the time-uniform band of STATISTICS C5 (95 % for both arms together).
 
-    Ends are bucket edges, so they hold exactly. Both sides have at least one answer.
+    Ends are bucket edges, so they hold exactly; the ratio is of quantiles interpolated inside their buckets, so that the curve has
+    no steps of a bucket's width. Both sides have at least one answer.
     """
     reach_live, reach_shadow = (distribution.radius(sketch.total(side), ALPHA / 2) for side in (live, shadow))
     found = []
-    for level, of_live, of_shadow in zip(levels, sketch.quantiles(live, levels), sketch.quantiles(shadow, levels), strict=True):
-        assert of_live is not None
-        assert of_shadow is not None
+    for level in levels:
         low = _ratio(_edge(shadow, level - reach_shadow, is_upper=False), _edge(live, level + reach_live, is_upper=True))
         high = _ratio(_edge(shadow, level + reach_shadow, is_upper=True), _edge(live, level - reach_live, is_upper=False))
-        found.append(Shift(level, of_shadow / of_live, low, high))
+        found.append(Shift(level, _interpolated(shadow, level) / _interpolated(live, level), low, high))
     return found
 
 
@@ -99,6 +98,14 @@ def _edge(counted: Mapping[int, int], level: float, *, is_upper: bool) -> float 
         return None
     index = _at_share(counted, sorted(counted), level)
     return logbuckets.upper_edge(index) if is_upper else logbuckets.lower_edge(index)
+
+
+def _interpolated(counted: Mapping[int, int], level: float) -> float:
+    ordered = sorted(counted)
+    index = _at_share(counted, ordered, level)
+    below = sum(counted[other] for other in ordered if other < index)
+    part = (level * sketch.total(counted) - below) / counted[index]
+    return logbuckets.lower_edge(index) * exp(min(max(part, 0.0), 1.0) * logbuckets.LN_GAMMA)
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:

@@ -29,10 +29,12 @@ def margins(subject: Subject) -> Markup | None:
     if not errors and not latency:
         return None
     low, high = ends(errors.get("interval"))
-    of_errors = Estimate("error rate, shadow minus live", number(errors.get("difference")), low, high, _told(errors, numbers.points))
+    of_errors = Estimate(
+        f"error rate, shadow minus {subject.baseline}", number(errors.get("difference")), low, high, _told(errors, numbers.points)
+    )
     low, high = ends(latency.get("interval"))
     of_latency = Estimate(
-        "latency of the same request, shadow against live", _less_one(number(latency.get("ratio"))), _less_one(low), _less_one(high),
+        f"latency of the same request, shadow against {subject.baseline}", _less_one(number(latency.get("ratio"))), _less_one(low), _less_one(high),
         _told(latency, numbers.change, "ratio"),
     )  # fmt: skip
     drawn = [_difference(of_errors, errors, numbers.points), _difference(of_latency, latency, _signed)]

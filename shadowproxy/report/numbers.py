@@ -89,7 +89,7 @@ def odds(log_e: float | None) -> str:
         exponent = log_e / 2.302585092994046
         return f"10{_superscript(int(exponent))}{TIMES}"
     value = exp(max(log_e, -700.0))
-    if value >= 100:
+    if value >= 99.5:  # below it two digits need no exponent
         return f"{float(f'{value:.2g}'):,.0f}{TIMES}"
     return f"{value:.2g}{TIMES}" if value >= 0.00095 else f"<0.001{TIMES}"
 

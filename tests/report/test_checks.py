@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shadowproxy.report import numbers
 from shadowproxy.report.checks import ADVICE, Check, State, checks, slo_name
 from shadowproxy.report.document import VERDICTS, Subject
 from tests.report import samples
@@ -48,6 +49,12 @@ def test_an_invalid_instrument_decides_nothing() -> None:
     tests = found(samples.invalid(), is_conserved=True)
     assert tests["instrument"] == Check("instrument", State.INVALID, "Live and its control arm, the same build, differ: 100 to 1.")
     assert {tests[name].state for name in ("errors", "latency", "slo:1s", "bodies")} == {State.UNDECIDED}
+
+
+def test_the_median_of_live_is_not_said_to_be_of_control() -> None:
+    """Quantiles of the control arm are not in the verdict."""
+    assert found(samples.verdict())["latency"].live.startswith("19.9")
+    assert found(samples.verdict(baseline="control"))["latency"].live == numbers.DASH
 
 
 def test_bodies_fail_only_when_they_are_the_cause() -> None:

@@ -63,3 +63,11 @@ def test_the_band_is_open_where_nothing_is_known() -> None:
     (point,) = curves.shifts({700: 5}, {701: 5}, [0.5])
     assert (point.low, point.high) == (None, None)
     assert point.ratio == pytest.approx(logbuckets.GAMMA)
+
+
+def test_the_curve_has_no_steps() -> None:
+    """Quantiles are interpolated inside their buckets: a shift of half a bucket shows as one."""
+    live = {700: 100, 701: 100}
+    shadow = {700: 50, 701: 100, 702: 50}
+    (point,) = curves.shifts(live, shadow, [0.5])
+    assert point.ratio == pytest.approx(logbuckets.GAMMA**0.5)
