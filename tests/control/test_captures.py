@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from shadowproxy.config import load_text
+from shadowproxy.config.model import FieldOrder, FieldTreatment
 from shadowproxy.control import captures
 from shadowproxy.control.captures import Captures, Plan, plans_of
 from shadowproxy.judge.bodies.fieldcounts import Basis, Standing
@@ -286,6 +287,12 @@ def test_the_thread_keeps_to_its_share() -> None:
         assert time.process_time() - cpu <= captures.BURST_S + 0.04 * elapsed + 0.5
     finally:
         judged.close()
+
+
+def test_the_config_and_the_judge_speak_of_the_same() -> None:
+    """The judge knows nothing of the config: its words are its own, and must be the same."""
+    assert [one.value for one in Treatment] == [one.value for one in FieldTreatment]
+    assert [one.value for one in Order] == [one.value for one in FieldOrder]
 
 
 def test_plans_follow_the_config() -> None:
