@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from shadowproxy.errors import Unreadable
 from shadowproxy.redaction.edits import READINGS, resolved
-from shadowproxy.redaction.shapes import shapes
+from shadowproxy.redaction.shapes import PRIVATE_KEYS, shapes
 
 if TYPE_CHECKING:
     from shadowproxy.redaction.pseudonyms import Pseudonyms
@@ -46,6 +46,7 @@ class Findings:
     def __init__(self, rules: Rules, pseudonyms: Pseudonyms) -> None:
         self.rules = rules
         self.shapes = shapes(rules)
+        self.looks_for_keys = not rules.is_kept(PRIVATE_KEYS.name)
         self._pseudonyms = pseudonyms
         self.secrets: dict[str, str] = {}
         """Each secret as it stood, and its pseudonym."""

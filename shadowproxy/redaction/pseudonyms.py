@@ -36,7 +36,6 @@ _ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:]{2,39}(
 _TOKEN: Final = re.compile(r"eyJ[\w-]*(?:\.[\w-]*){2,4}", re.ASCII)
 _HEX: Final = re.compile(r"(?=[0-9]*[a-f])[0-9a-f]{8,}|(?=[0-9]*[A-F])[0-9A-F]{8,}")
 
-_SEPARATORS: Final = frozenset("-_.:/+=,@| \n\r\t")
 _NETWORK_4: Final = 240 << 24
 _NETWORK_6: Final = 0x20010DB8 << 96
 
@@ -98,19 +97,19 @@ class _Draw:
     def __init__(self, key: bytes, secret: str, turn: int) -> None:
         self._seed = hashlib.blake2b(secret.encode("utf-8", "surrogatepass") + bytes((turn,)), key=key, person=b"pseudonym").digest()
         self._pool = self._seed
-        self._at = 0
         self._block = 0
 
-    def byte(self) -> int:
-        if self._at == len(self._pool):
+    def bytes(self, count: int) -> bytes:
+        """The next bytes of the stream."""
+        while len(self._pool) < count:
             self._block += 1
-            self._pool = hashlib.blake2b(self._seed + self._block.to_bytes(8, "big")).digest()
-            self._at = 0
-        self._at += 1
-        return self._pool[self._at - 1]
+            self._pool += hashlib.blake2b(self._seed + self._block.to_bytes(8, "big")).digest()
+        taken, self._pool = self._pool[:count], self._pool[count:]
+        return taken
 
     def pick(self, alphabet: str, count: int) -> str:
-        return "".join(alphabet[self.byte() % len(alphabet)] for _ in range(count))
+        size = len(alphabet)
+        return "".join([alphabet[byte % size] for byte in self.bytes(count)])
 
     def lower(self, count: int) -> str:
         return self.pick(string.ascii_lowercase, count)
@@ -119,7 +118,7 @@ class _Draw:
         return self.pick(string.ascii_letters, count)
 
     def bits(self, count: int) -> int:
-        return int.from_bytes(bytes(self.byte() for _ in range(-(-count // 8))), "big") % (1 << count)
+        return int.from_bytes(self.bytes(-(-count // 8)), "big") % (1 << count)
 
 
 def is_luhn(text: str) -> bool:
@@ -176,16 +175,19 @@ def _internet(address: ipaddress.IPv4Address | ipaddress.IPv6Address, draw: _Dra
     return str(ipaddress.IPv6Address(_NETWORK_6 | draw.bits(96)))
 
 
+def _choices(alphabet: str) -> str:
+    """What each of the 256 bytes chooses from `alphabet`."""
+    return "".join(alphabet[byte % len(alphabet)] for byte in range(256))
+
+
+_LOWER: Final = _choices(string.ascii_lowercase)
+_CLASSES: Final = {
+    **dict.fromkeys(string.digits, _choices(string.digits)),
+    **dict.fromkeys(string.ascii_uppercase, _choices(string.ascii_uppercase)),
+    **{separator: separator * 256 for separator in "-_.:/+=,@| \n\r\t"},
+}
+"""What a character becomes; those that are not listed become small letters."""
+
+
 def _characters(text: str, draw: _Draw) -> str:
-    return "".join(_character(character, draw) for character in text)
-
-
-def _character(character: str, draw: _Draw) -> str:
-    if character in _SEPARATORS:
-        return character
-    if character.isascii():
-        if character.isdigit():
-            return draw.pick(string.digits, 1)
-        if character.isupper():
-            return draw.pick(string.ascii_uppercase, 1)
-    return draw.lower(1)
+    return "".join([_CLASSES.get(character, _LOWER)[byte] for character, byte in zip(text, draw.bytes(len(text)), strict=True)])

@@ -49,9 +49,12 @@ def scrub_text(edits: Edits, findings: Findings, *, is_query: bool = False, is_j
         is_query: the text is percent-encoded, and what is put in is too.
         is_json: the text is JSON: names are those of fields only.
     """
-    if not findings.rules.is_kept(PRIVATE_KEYS.name):
+    sent = edits.text
+    has_escapes = "%" in sent or "\\" in sent or "&" in sent
+    if findings.looks_for_keys and (has_escapes or "PRIVATE" in sent):
         _everywhere(edits, findings, lambda text, _: found(PRIVATE_KEYS, text), is_query=is_query)
-    _everywhere(edits, findings, lambda text, is_sent: _named(text, findings, is_json=is_json, is_sent=is_sent), is_query=is_query)
+    if has_escapes or "=" in sent or ":" in sent or "<" in sent:
+        _everywhere(edits, findings, lambda text, is_sent: _named(text, findings, is_json=is_json, is_sent=is_sent), is_query=is_query)
     _everywhere(edits, findings, lambda text, _: (place for shape in findings.shapes for place in found(shape, text)), is_query=is_query)
 
 
