@@ -68,7 +68,7 @@ _SHAPES: Final = (
     Shape("jwt", ("eyJ",), re.compile(r"(?<![A-Za-z0-9_-])(eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){2,4})")),
     Shape(
         "api_key",
-        ("_live_", "_test_", "whsec_", "sk-", "gh", "glpat-", "xox", "AKIA", "ASIA", "AIza", "ya29.", "GOCSPX-", "SG.", "npm_", "pypi-", "hf_", "dop_v1_", "shp", "hooks."),
+        ("_live_", "_test_", "whsec_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "AKIA", "ASIA", "AIza", "ya29.", "GOCSPX-", "SG.", "npm_", "pypi-", "hf_", "dop_v1_", "shpat_", "shpca_", "shppa_", "shpss_", "hooks."),
         _keys(
             r"(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{8,}", r"whsec_[A-Za-z0-9+/=]{16,}", r"sk-[A-Za-z0-9_-]{16,}", r"gh[pousr]_[A-Za-z0-9]{16,}",
             r"github_pat_[A-Za-z0-9_]{16,}", r"glpat-[A-Za-z0-9_-]{16,}", r"xox[abeoprs]-[A-Za-z0-9-]{8,}", r"(?:AKIA|ASIA)[A-Z0-9]{16}", r"AIza[A-Za-z0-9_-]{30,}",
@@ -78,7 +78,7 @@ _SHAPES: Final = (
     ),
     Shape("bearer", ("earer", "EARER"), re.compile(r"\b(?:bearer)[ :]{1,3}([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE), _is_token),
     Shape("bearer", ("asic ", "ASIC "), re.compile(r"\b(?:basic) +([A-Za-z0-9+/_-]{6,}={0,2})", re.IGNORECASE), _is_pair),
-    Shape("userinfo", ("://",), re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/?#\"'<>@\\]{1,512})@"), is_pair=True),
+    Shape("userinfo", ("://",), re.compile(r"://([^\s/?#\"'<>@\\]{1,512})@"), is_pair=True),
     Shape(
         "email_shape",
         ("@",),

@@ -98,17 +98,17 @@ def _named(text: str, findings: Findings, *, is_json: bool, is_sent: bool) -> It
         name = named[1]
         is_field = rules.is_secret_field(name) or ("." in name and rules.is_secret_field(name.rpartition(".")[2]))
         # `Forwarded: ...` on a line of its own is a header field; `from: 10` in a sentence is not.
-        is_line = rules.is_listed_header(name) and name.lower() not in _ALSO_WORDS
-        starts_line = not is_json and (not named.start() or text[named.start() - 1] in "\r\n")
-        if not is_field and not (is_line and starts_line):
-            continue
+        if not is_field:
+            starts_line = not is_json and (not named.start() or text[named.start() - 1] in "\r\n")
+            if not (starts_line and name.lower() not in _ALSO_WORDS and rules.is_listed_header(name)):
+                continue
         value = _VALUE.match(text, named.end())
         if value is None:
             continue
         start, end = value.span(value.lastindex or 0)
         if start in in_queries:
             continue  # where it ends is known better
-        if value.lastindex == 3 and is_line and text[named.end(1) : start].strip() == ":":
+        if value.lastindex == 3 and text[named.end(1) : start].strip() == ":" and rules.is_listed_header(name):
             end = _LINE.match(text, start).end()  # type: ignore[union-attr]  # it matches the empty text
         yield start, end
 
