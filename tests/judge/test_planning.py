@@ -61,7 +61,7 @@ def test_what_it_says_of_margins_comes_true(plus: int, zero: int, minus: int, de
         return log_capital(plus + up * further, zero + (1 - up - down) * further, minus + down * further, delta, NOT_WORSE)
 
     assert log_e_after(more) >= ENOUGH
-    assert log_e_after(more * 0.97 - 2) < ENOUGH or more < 3
+    assert log_e_after(max(0.0, more * 0.97 - 2)) < ENOUGH
 
 
 def test_the_wrong_side_of_a_margin_is_never() -> None:
