@@ -1,7 +1,7 @@
 """What a comparison says, in figures and in sentences.
 
-Reads the document of `GET /api/v1/compare`. Nothing here is a verdict: a sentence says that
-live and shadow differ, where and by how much, and leaves the conclusion to the reader.
+Reads the documents of `GET /api/v1/compare` and `GET /api/v1/verdict`. A sentence about a
+comparison says that live and shadow differ, where and by how much; the conclusion is the verdict's.
 """
 
 from __future__ import annotations
@@ -59,6 +59,24 @@ def read(document: dict[str, Any]) -> list[Comparison]:
         KeyError: the document is of another shape.
     """
     return [_read_mirror(mirror) for mirror in document["mirrors"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """The verdict on one route: REGRESSION, SAFE, UNDECIDED or INVALID, and its sentence."""
+
+    route: str
+    verdict: str
+    summary: str
+
+
+def read_verdicts(document: dict[str, Any]) -> list[Ruling]:
+    """Every mirror of a `verdict` document, in its order.
+
+    Raises:
+        KeyError: the document is of another shape.
+    """
+    return [Ruling(route=one["route"], verdict=one["verdict"], summary=one["summary"]) for one in document["verdicts"]]
 
 
 def _read_mirror(mirror: dict[str, Any]) -> Comparison:

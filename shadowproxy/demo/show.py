@@ -85,7 +85,8 @@ async def _show(console: Console, users: Users, seconds: float, *, is_kept: bool
                 await traffic
                 await asyncio.sleep(_SETTLE_S)
             console.print()
-            console.print(summary(findings.read(await stage.compare()), stage.seen))
+            compared, ruled = findings.read(await stage.compare()), findings.read_verdicts(await stage.verdict())
+            console.print(summary(compared, ruled, stage.seen))
             console.print(_seeded(), soft_wrap=True)
             if is_kept:
                 console.print(_hints(stage), soft_wrap=True)
@@ -133,6 +134,8 @@ Traffic goes on until Ctrl-C. In another terminal:
   live answers     curl -i {where.proxy}/products/42
   shadow says      curl -i {where.shadow}/products/42
   compare          {command} compare --admin {where.admin}
+  verdict          {command} verdict --admin {where.admin}
+  report           {command} report --admin {where.admin} --out report.html
   stop mirroring   {command} kill --admin {where.admin}      (and then: resume)
   page             {where.admin}/
   metrics          curl {where.admin}/metrics

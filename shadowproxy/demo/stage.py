@@ -143,6 +143,14 @@ class Stage:
         """
         return await self._ask(self.addresses.admin, "/api/v1/compare")
 
+    async def verdict(self) -> dict[str, Any]:
+        """What `GET /api/v1/verdict` says.
+
+        Raises:
+            DemoError: the proxy does not answer.
+        """
+        return await self._ask(self.addresses.admin, "/api/v1/verdict")
+
     async def traffic(self, users: Users) -> None:
         """Send the users, follow their figures in `seen`, and return when all are done.
 

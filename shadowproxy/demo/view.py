@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from shadowproxy.demo.findings import Comparison
+    from shadowproxy.demo.findings import Comparison, Ruling
 
 _PLAIN_EVERY_S: Final = 5.0
 """Seconds between two lines where no terminal is."""
 
 _BAR: Final = 24
+
+_STYLES: Final = {"REGRESSION": "bold red", "SAFE": "bold green", "INVALID": "bold yellow"}
 
 
 def table(comparisons: Sequence[Comparison]) -> Table:
@@ -57,11 +59,16 @@ def users_line(seen: dict[str, Any]) -> str:
     return f"users: {seen['sent']:,} requests in {seen['sessions']:,} sessions, {seen['failed']:,} failed{times}"
 
 
-def summary(comparisons: Sequence[Comparison], seen: dict[str, Any]) -> Group:
-    """The result: the table, what differs, what the users noticed, and where every request went."""
+def summary(comparisons: Sequence[Comparison], rulings: Sequence[Ruling], seen: dict[str, Any]) -> Group:
+    """The result: the table, what differs, the verdicts, what the users noticed, and where every request went."""
     lines: list[Any] = [Text("Live and shadow, request by request", style="bold"), table(comparisons), Text("")]
     lines.append(Text("What differs", style="bold"))
     lines += [Text(f"  - {sentence}") for sentence in findings.sentences(comparisons)]
+    lines += [Text(""), Text("Is the shadow worse?", style="bold")]
+    lines += [
+        Text.assemble(f"  - {ruling.route}: ", (ruling.verdict, _STYLES.get(ruling.verdict, "")), f": {ruling.summary}")
+        for ruling in rulings
+    ]
     lines += [Text(""), Text("What the users noticed", style="bold"), Text(f"  - {users_line(seen).removeprefix('users: ')}")]
     cost = findings.penalty(comparisons)
     if cost is not None:

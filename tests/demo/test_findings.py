@@ -89,6 +89,12 @@ def test_the_penalty_is_the_median_over_routes() -> None:
     assert findings.penalty([_comparison(penalty_p50_ms=None)]) is None
 
 
+def test_it_reads_verdicts() -> None:
+    """Route, verdict and sentence, in order."""
+    document = {"verdicts": [{"route": "a", "verdict": "SAFE", "summary": "fine", "pairs": 7}]}
+    assert findings.read_verdicts(document) == [findings.Ruling(route="a", verdict="SAFE", summary="fine")]
+
+
 def test_share_has_a_dash_for_no_whole() -> None:
     """Nothing is divided by zero."""
     assert (findings.share(1, 40), findings.share(0, 0)) == ("2.5 %", "-")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from shadowproxy.demo.findings import Comparison, Side
+from shadowproxy.demo.findings import Comparison, Ruling, Side
 from shadowproxy.demo.view import View, summary, table, users_line
 
 _SEEN: dict[str, Any] = {"sessions": 137, "sent": 1234, "answered": 1234, "failed": 0, "p50_ms": 6.5, "p99_ms": 17.0}
@@ -63,9 +63,10 @@ def test_the_table_has_live_beside_shadow() -> None:
     assert line.split() == ["product", "1,500", "4.4", "ms", "16.3", "ms", "6.5", "ms", "-", "0", "16", "41"]
 
 
-def test_the_summary_answers_four_questions() -> None:
-    """What was compared, what differs, what users noticed, and where every request went."""
-    text = _printed(summary([_comparison()], _SEEN))
+def test_the_summary_answers_five_questions() -> None:
+    """What was compared, what differs, whether it is worse, what users noticed, and where every request went."""
+    text = _printed(summary([_comparison()], [Ruling(route="product", verdict="REGRESSION", summary="more errors than live")], _SEEN))
+    assert "  - product: REGRESSION: more errors than live" in text
     assert "live 200 but shadow 500 for 16 of 1,500 pairs (1.1 %)" in text
     assert "  - 1,234 requests in 137 sessions, 0 failed, p50 6.5 ms, p99 17.0 ms" in text
     assert "-0.04 ms at the median" in text
