@@ -12,6 +12,8 @@ import pytest
 from shadowproxy.cli import report
 from shadowproxy.report import plain
 from tests.cli.conftest import served
+from tests.kit import Client
+from tests.kit.answers import ok
 from tests.kit.process import eventually
 from tests.report import samples
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Run
-    from tests.kit import SupervisedProxy
+    from tests.kit import Origin, SupervisedProxy
 
 
 def paired(proxy: SupervisedProxy, count: int) -> None:
@@ -47,6 +49,23 @@ def test_every_format_can_be_written(proxy: SupervisedProxy, command: Run, tmp_p
     assert command("report").stdout.startswith("<!doctype html>")
     assert json.loads(command("report", "--output", "json").stdout)["format"] == "shadowproxy-report"
     assert "<failure" in command("report", "--format", "junit", "--undecided", "failed").stdout
+
+
+def test_examples_are_on_the_page_and_can_be_left_out(proxy: SupervisedProxy, shadow: Origin, command: Run) -> None:
+    """A pair that went wrong is shown with both answers, without what is secret."""
+    shadow.answer = ok(b"it broke", status=500)
+    with Client(proxy.address("front")) as client:
+
+        def is_kept() -> bool:
+            assert client.get("/basket/17?token=s3cret-token", ("Authorization", "Bearer s3cret-bearer")).status == 200
+            return bool(proxy.api("GET", "/api/v1/exemplars").json()["exemplars"])
+
+        eventually(is_kept, "a discordant pair is kept", patience_s=60)
+    page = command("report").stdout
+    for words in ("GET /basket/17?token=", "Kept for: transition 200 -&gt; 500", "it broke"):
+        assert words in page
+    assert "s3cret" not in page
+    assert "it broke" not in command("report", "--examples", "0").stdout
 
 
 def test_a_route_can_be_chosen(proxy: SupervisedProxy, command: Run) -> None:
