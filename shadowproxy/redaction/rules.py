@@ -23,7 +23,7 @@ HEADERS: Final = frozenset(
         "x-session", "x-session-id", "x-session-token", "x-forwarded-access-token", "x-forwarded-authorization", "x-auth-request-access-token",
         "x-original-authorization", "x-forwarded-client-cert", "x-client-cert", "x-ssl-client-cert", "ssl-client-cert", "client-cert", "client-cert-chain",
         "dpop", "signature", "x-signature", "x-hub-signature", "x-hub-signature-256", "x-slack-signature", "stripe-signature", "x-twilio-signature",
-        "x-shopify-hmac-sha256", "x-amz-security-token", "x-amz-cf-id", "x-amzn-oidc-data", "x-amzn-oidc-accesstoken", "x-amzn-oidc-identity", "x-goog-api-key",
+        "x-shopify-hmac-sha256", "x-amz-security-token", "x-amzn-oidc-data", "x-amzn-oidc-accesstoken", "x-amzn-oidc-identity", "x-goog-api-key",
         "x-goog-iap-jwt-assertion", "x-goog-authenticated-user-email", "x-goog-authenticated-user-id", "x-ms-token-aad-access-token", "x-ms-client-principal",
         "x-functions-key", "ocp-apim-subscription-key", "cf-access-jwt-assertion", "cf-access-client-id", "cf-access-client-secret", "x-vault-token",
         "x-consul-token", "x-gitlab-token", "private-token", "job-token", "deploy-token", "x-github-token", "x-shopify-access-token", "x-parse-session-token",
@@ -54,7 +54,7 @@ FIELDS: Final = frozenset(
 """Fields of queries, forms, cookies and JSON that hold a credential, a way to reach a person, or a means of payment."""
 
 QUERY_FIELDS: Final = frozenset(
-    {"key", "code", "state", "nonce", "sig", "signature", "hmac", "hash", "credential", "auth_code", "ticket", "se", "sv"}
+    {"key", "code", "state", "nonce", "sig", "signature", "hmac", "hash", "credential", "auth_code", "ticket"}
 )
 """Fields that are secret in a query or a form (OAuth codes, signed links) and mean other things in JSON."""
 
