@@ -12,6 +12,7 @@ a broken connection (FRM-10).
 from __future__ import annotations
 
 import time
+from random import random
 from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64, xxh3_64_intdigest
@@ -25,8 +26,7 @@ from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.request_head import RequestParts
 from shadowproxy.dataplane.response_head import ResponseHead
-from shadowproxy.dataplane.tally import OPEN as PAIR_OPEN
-from shadowproxy.dataplane.tee import MARK
+from shadowproxy.dataplane.tee import ANSWER_FREE, ANSWER_LIMIT, MARK
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.dataplane.tunnel import Tunnel
 from shadowproxy.logbuckets import bucket
@@ -61,7 +61,7 @@ class Exchange(Leg):
     """The live leg of one request (see `upstream.Leg`), and its client's view of it."""
 
     __slots__ = (
-        "_captured", "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_tally", "answer", "arrived_ns", "client",
+        "_captured", "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_received", "_tally", "answer", "arrived_ns", "client",
         "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done",
         "path", "request_bytes", "route_name", "sent", "shed_tees", "target", "trace", "wire",
     )  # fmt: skip
@@ -96,6 +96,7 @@ class Exchange(Leg):
         self._has_retried = False
         self._out = 0
         self._payload = b""
+        self._received = 0
 
     def __repr__(self) -> str:
         status = self.answer.status if self.answer is not None else "-"
@@ -189,26 +190,35 @@ class Exchange(Leg):
                 continue
             if tee.wants_capture(self.arrived_ns):
                 copy.capture(self._capture(policy, payload))
-            self._start(copy, payload, is_end=is_end)
             arm = policy.arm
+            second = None
             if arm is not None and self.method in arm.methods and (arm.share >= 1.0 or worker.arm_weyl.next() < arm.share):
-                self._mirror_to_arm(tee, copy, forwarded, payload, is_end=is_end)
+                second = self._offer_to_arm(tee, copy, forwarded)
+            if second is None:
+                self._start(copy, payload, is_end=is_end)
+            elif random() < 0.5:  # noqa: S311  a fair coin, guards nothing
+                # Whoever is sent first is served first by a machine that serves both: neither may always be.
+                self._start(copy, payload, is_end=is_end)
+                self._start(second, payload, is_end=is_end)
+            else:
+                self._start(second, payload, is_end=is_end)
+                self._start(copy, payload, is_end=is_end)
 
-    def _mirror_to_arm(self, tee: Tee, copy: Copy, forwarded: bytes, payload: bytes, *, is_end: bool) -> None:
-        """What went to a mirror goes to its arm too, so that what differs by nature is known."""
+    def _offer_to_arm(self, tee: Tee, copy: Copy, forwarded: bytes) -> Copy | None:
+        """What goes to a mirror goes to its arm too, so that what differs by nature is known."""
         if tee.arm is None:
-            return
+            return None
         second = tee.arm.offer(self, 0.0, forwarded)
         if second is None:
-            return
+            return None
         pair = second.pair
         pair.is_arm = True
-        if tee.policy.is_compared and copy.pair.fate == PAIR_OPEN:
+        if tee.policy.is_compared:
             pair.partner = copy.pair
             copy.pair.partner = pair
         if copy.pair.capture is not None and self._captured is not None:
             second.capture(self._captured)
-        self._start(second, payload, is_end=is_end)
+        return second
 
     def _start(self, copy: Copy, payload: bytes, *, is_end: bool) -> None:
         """Send a copy on its way; its pair waits for this leg's end."""
@@ -330,6 +340,7 @@ class Exchange(Leg):
         now_ns = time.monotonic_ns()
         self.first_ns = now_ns - self.dispatched_ns
         self.answer = head
+        self._received = len(payload)
         if self._captured is not None:
             self._captured.live.head = head.wire
             self._captured.live.add(payload)
@@ -369,6 +380,7 @@ class Exchange(Leg):
     def on_payload(self, payload: bytes) -> None:
         """More of the answer."""
         client = self.client
+        self._received += len(payload)
         if self._hasher is not None:
             self._hasher.update(payload)
         if self._captured is not None:
@@ -408,7 +420,7 @@ class Exchange(Leg):
         if self._pairs is not None:
             digest = self._hasher.intdigest() if self._hasher is not None else self._digest
             for pair in self._pairs:
-                pair.live_ended(status, first, last, last_ns, digest)
+                self._end_pair(pair, status, first, last, last_ns, digest)
         if self.control_tees is not None:
             for tee in self.control_tees:
                 tee.unmirrored(last_ns)
@@ -418,6 +430,17 @@ class Exchange(Leg):
         if not self.is_request_done:
             self._stop_copies(outcome.CLIENT_LEFT)
         self.client.on_exchange_done(self, status)
+
+    def _end_pair(self, pair: Pair, ended: int, first: int, last: int, last_ns: int, digest: int | None) -> None:  # noqa: PLR0917  per request
+        """Tell a pair how this leg ended, in a copy's terms (tally.py)."""
+        timeout_ns = pair.tally.timeout_ns
+        if self._has_retried:
+            ended = outcome.RESET
+        elif self._received > ANSWER_LIMIT or 0 < timeout_ns < last_ns + self.dispatched_ns - self.arrived_ns:
+            ended = outcome.TIMEOUT
+        if self._received > ANSWER_FREE:
+            pair.is_untimed = True
+        pair.live_ended(ended, first, last, last_ns, digest)
 
     # Everything that goes wrong.
 
@@ -488,7 +511,7 @@ class Exchange(Leg):
             spent_ns = now_ns - (self.dispatched_ns or self.arrived_ns)
             spent = bucket(spent_ns)
             for pair in self._pairs:
-                pair.live_ended(ended, 0, spent, spent_ns, None)
+                self._end_pair(pair, ended, 0, spent, spent_ns, None)
 
     def _stop_copies(self, fate: int) -> None:
         """The request will not be completed: neither will its copies."""

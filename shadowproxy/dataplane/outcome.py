@@ -17,7 +17,7 @@ from shadowproxy.policy.mirrors import HOLDOUT, KILLED, MARKED, METHOD, NOT_SAMP
 
 __all__ = [
     "CLIENT_GONE", "CLIENT_LEFT", "CONNECT_TIMEOUT", "DROPPED", "FAILED_TIMEOUT", "FAILURES", "FATES", "FATE_OF_FAILURE", "HOLDOUT", "KILLED",
-    "LIVE_UNFINISHED", "LOST", "MALFORMED", "MARKED", "METHOD", "NOT_SAMPLED", "OVERFLOW", "PAIRED", "REFUSED", "RESET", "SHED_BREAKER", "SHED_ERROR",
+    "LOST", "MALFORMED", "MARKED", "METHOD", "NOT_SAMPLED", "OVERFLOW", "PAIRED", "REFUSED", "RESET", "SHED_BREAKER", "SHED_ERROR",
     "SHED_IN_FLIGHT", "SHED_LAG", "SHED_MEMORY", "SHED_NO_ENDPOINT", "SHED_RANGE", "TIMEOUT", "TLS", "TOO_LARGE", "TRUNCATED", "UNREACHABLE",
     "UPGRADE", "name_of",
 ]  # fmt: skip
@@ -69,8 +69,7 @@ FAILED_TRUNCATED: Final = 19
 FAILED_MALFORMED: Final = 20
 FAILED_TLS: Final = 21
 CLIENT_LEFT: Final = 22
-LIVE_UNFINISHED: Final = 23
-SHED_ERROR: Final = 24
+SHED_ERROR: Final = 23
 
 FATES: Final[tuple[str, ...]] = (
     "not_sampled",  # outside the sampled range
@@ -96,7 +95,6 @@ FATES: Final[tuple[str, ...]] = (
     "failed_malformed",
     "failed_tls",
     "client_gone",  # the client left before the live answer was complete
-    "live_unfinished",  # live was still answering at the pair's deadline
     "shed_error",  # a defect of ours in the copy's path; logged, and live went on
 )
 

@@ -1,9 +1,13 @@
-"""What a worker counts: integers only, added in O(1) and sent to control four times a second.
+"""What a worker counts: sums, added in O(1) and sent to control four times a second.
 
 Pairs enter the statistics *head of line, in arrival order*: a pair is admitted only when all that
 arrived before it have their fate or are past their deadline (STATISTICS C1). Counting in completion
 order would look at fast failures before slow ones and be wrong with certainty. The ring's head has a
 deadline, because a pair that never resolves would hold all others in memory.
+
+What is compared is exchangeable where the two versions are equal, or equal versions would differ. So live's outcome
+is told in a copy's terms: what takes longer than a copy may, or is longer than a copy may be, is a timeout on either side, and
+a request that was tried twice counts by its first attempt, because copies have only one.
 """
 
 from __future__ import annotations
@@ -79,12 +83,15 @@ class Pair:
     measured them; `live_ns` and `shadow_ns` are those to the last byte, whole. A digest is None where the body was
     not read to its end.
 
+    `is_untimed` says that the proxy itself may have slowed a leg down: a long answer, which live's client or our own
+    budget for shadows paces. Its outcomes count, its durations do not.
+
     `partner` is the pair of the same request with the other arm, as long as both may yet be compared: the tally of
     the mirror compares the two shadows when the second of them is admitted.
     """
 
     __slots__ = (
-        "arrived_ns", "capture", "deadline_ns", "done", "fate", "is_admitted", "is_arm", "live_digest", "live_first", "live_last", "live_ns",
+        "arrived_ns", "capture", "deadline_ns", "done", "fate", "is_admitted", "is_arm", "is_untimed", "live_digest", "live_first", "live_last", "live_ns",
         "live_outcome", "partner", "shadow_digest", "shadow_first", "shadow_last", "shadow_ns", "shadow_outcome", "tally",
     )  # fmt: skip
 
@@ -96,6 +103,7 @@ class Pair:
         self.fate = OPEN
         self.is_admitted = False
         self.is_arm = False
+        self.is_untimed = False
         self.partner: Pair | None = None
         self.capture: Capture | None = None
         self.live_ns = self.shadow_ns = 0
@@ -109,7 +117,12 @@ class Pair:
         return f"Pair({self.tally.key}, live={self.live_outcome}, shadow={self.shadow_outcome}, {fate})"
 
     def live_ended(self, ended: int, first: int, last: int, last_ns: int, digest: int | None) -> None:
-        """The live leg is over: outcome, buckets of first and last byte, nanoseconds to the last, body digest."""
+        """The live leg is over: outcome, buckets of first and last byte, nanoseconds to the last, body digest.
+
+        What ends after its pair's deadline changes nothing any more.
+        """
+        if self.is_admitted:
+            return
         self.live_outcome = ended
         self.live_first = first
         self.live_last = last
@@ -165,7 +178,7 @@ class MirrorTally:
 
     __slots__ = (
         "_reported", "back", "bodies", "captured", "crossings", "fates", "holdout_last", "key", "live_first", "live_last", "matrix", "ratio",
-        "resolution_ns", "ring", "shadow_first", "shadow_last", "shed_last", "thresholds_ns", "versus", "word", "words",
+        "resolution_ns", "ring", "shadow_first", "shadow_last", "shed_last", "thresholds_ns", "timeout_ns", "versus", "word", "words",
     )  # fmt: skip
 
     def __init__(self, key: str, words: memoryview, word: int) -> None:
@@ -184,6 +197,7 @@ class MirrorTally:
         self.shed_last: Buckets = {}
         self.resolution_ns = 0
         self.thresholds_ns: tuple[int, ...] = ()
+        self.timeout_ns = 0
         self.ratio = Ratios()
         self.back: Ratios | None = None
         self.versus: Versus | None = None
@@ -199,9 +213,18 @@ class MirrorTally:
         """Pairs without a fate. Counted, not derived: the law could not fail otherwise."""
         return sum(1 for pair in self.ring if pair.fate == OPEN)
 
-    def configure(self, *, resolution_ns: int, thresholds_ns: tuple[int, ...], is_arm: bool, has_arm: bool) -> None:
-        """Count by a new config from now on; what was counted stays until it is reported."""
+    def configure(self, *, resolution_ns: int, thresholds_ns: tuple[int, ...], timeout_ns: int, is_arm: bool, has_arm: bool) -> None:
+        """Count by a new config from now on; what was counted stays until it is reported.
+
+        Args:
+            resolution_ns: added to live's duration before two are compared.
+            thresholds_ns: durations whose crossing is counted.
+            timeout_ns: how long a copy may take, hence live as far as it is compared; 0 for any time.
+            is_arm: whether this is a control arm.
+            has_arm: whether there is a control arm to compare with.
+        """
         self.resolution_ns = resolution_ns
+        self.timeout_ns = timeout_ns
         if thresholds_ns != self.thresholds_ns:
             self.thresholds_ns = thresholds_ns
             self.crossings = [0, 0] * len(thresholds_ns)
@@ -228,7 +251,7 @@ class MirrorTally:
             ring.popleft()
 
     def expire(self, now_ns: int) -> None:
-        """Resolve heads of line that are past their deadline: what a shadow has not answered by then is a timeout."""
+        """Resolve heads of line that are past their deadline: what a leg has not answered by then is a timeout."""
         ring = self.ring
         while ring and ring[0].deadline_ns <= now_ns and ring[0].fate == OPEN:
             pair = ring[0]
@@ -236,10 +259,11 @@ class MirrorTally:
                 pair.shadow_outcome = outcome.TIMEOUT
                 pair.shadow_ns = now_ns - pair.arrived_ns
                 pair.done |= _SHADOW_DONE
-            if pair.done & _LIVE_DONE:
-                self.admit()
-            else:
-                pair.exclude(outcome.LIVE_UNFINISHED)
+            if not pair.done & _LIVE_DONE:
+                pair.live_outcome = outcome.TIMEOUT
+                pair.live_ns = now_ns - pair.arrived_ns
+                pair.done |= _LIVE_DONE
+            self.admit()
 
     def _count(self, pair: Pair) -> None:
         live = pair.live_outcome
@@ -274,12 +298,12 @@ class MirrorTally:
         live_ns = pair.live_ns
         shadow_ns = pair.shadow_ns
         # Symmetric in the two legs, so that what is exchangeable stays so.
-        if 100 <= live < 500 and 100 <= shadow < 500:
+        if 100 <= live < 500 and 100 <= shadow < 500 and not pair.is_untimed:
             resolution_ns = self.resolution_ns
             self.ratio.add((shadow_ns or 1) / (live_ns + resolution_ns or 1))
             if self.back is not None:
                 self.back.add((shadow_ns + resolution_ns or 1) / (live_ns or 1))
-        if self.thresholds_ns:
+        if self.thresholds_ns and not pair.is_untimed:
             count_crossings(self.crossings, self.thresholds_ns, live_ns, shadow_ns)
         pair.is_admitted = True
         partner = pair.partner
@@ -360,6 +384,8 @@ class Versus:
         shadow = mirror.shadow_outcome
         cell = baseline * 1000 + shadow
         self.matrix[cell] = self.matrix.get(cell, 0) + 1
+        if control.is_untimed or mirror.is_untimed:
+            return
         if 100 <= baseline < 500 and 100 <= shadow < 500:
             self.ratio.add((mirror.shadow_ns or 1) / (control.shadow_ns or 1))
         if thresholds_ns:

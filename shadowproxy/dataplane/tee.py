@@ -159,7 +159,13 @@ class Tee:
         self.fleet = fleet
         self.arm = arm
         self.allowance = Allowance(policy.captured, time.monotonic_ns())
-        self.tally.configure(resolution_ns=policy.resolution_ns, thresholds_ns=policy.slo_ns, is_arm=is_control, has_arm=policy.is_compared)
+        self.tally.configure(
+            resolution_ns=policy.resolution_ns,
+            thresholds_ns=policy.slo_ns,
+            timeout_ns=policy.timeout_ns,
+            is_arm=is_control,
+            has_arm=policy.is_compared,
+        )
         self._mark = b"%b: %b;by=%b\r\n%b" % (MARK, policy.name.encode(), self.worker.instance, policy.added)
 
     def point(self, exchange: Exchange, draw: float) -> float:
@@ -243,7 +249,7 @@ class Tee:
             exchange.method, b" ", exchange.target, b" HTTP/1.1\r\n",
             common,
             forwarded,
-            exchange.trace.copy_line(is_first=exchange.copies is None),
+            exchange.trace.copy_line(),
             b"Transfer-Encoding: chunked\r\n" if head.length == CHUNKED else b"",
             b"TE: trailers\r\nConnection: TE\r\n" if head.te_trailers else b"",
             self._mark,
@@ -432,6 +438,8 @@ class Copy(Leg):
             tee.breaker.failed(now_ns, tee.policy.breaker_failures, tee.policy.breaker_period_ns)
         last_ns = now_ns - (self.dispatched_ns or self._started_ns)
         last = bucket(last_ns)
+        if self._cost > ANSWER_FREE:
+            pair.is_untimed = True
         pair.shadow_ended(ended, last if last_ns == self._first_ns else bucket(self._first_ns), last, last_ns, digest)
 
     # As a leg.

@@ -12,10 +12,11 @@ from random import getrandbits
 class Trace:
     """The trace of one exchange. `parent` is the client's valid traceparent, b"" for none, b"-" for an unreadable one."""
 
-    __slots__ = ("_digits", "_flags", "trace_id")
+    __slots__ = ("_digits", "_flags", "_is_span_used", "trace_id")
 
     def __init__(self, parent: bytes) -> None:
         # A trace id, a span id for live and one for a copy. Ids must be unique, not unguessable: the Mersenne twister does.
+        self._is_span_used = False
         if len(parent) < 2:
             self._digits = digits = b"%064x" % getrandbits(256)
             self.trace_id = digits[:32]
@@ -35,9 +36,10 @@ class Trace:
             return b"traceparent: 00-%b-%b-01\r\n" % (self.trace_id, digits[32:48])
         return b"traceparent: %b\r\n" % self._digits
 
-    def copy_line(self, *, is_first: bool) -> bytes:
-        """The field for a copy, with CRLF: same trace, new span, same flags. `is_first`: no other copy of the exchange has asked."""
-        if self._flags and is_first:
+    def copy_line(self) -> bytes:
+        """The field for a copy, with CRLF: same trace, a span of its own each time, same flags."""
+        if self._flags and not self._is_span_used:
+            self._is_span_used = True
             return b"traceparent: 00-%b-%b-01\r\n" % (self.trace_id, self._digits[48:])
         flags = b"01" if self._flags else self._digits[53:55]
         return b"traceparent: 00-%b-%016x-%b\r\n" % (self.trace_id, getrandbits(64) or 1, flags)

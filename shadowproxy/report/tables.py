@@ -49,7 +49,6 @@ FATES: Final = {
     "shed_lag": "left out: the shadow read the body too slowly",
     "shed_error": "left out: a defect of the proxy, see its log",
     "client_gone": "the client left before live's answer was whole",
-    "live_unfinished": "live was still answering at the deadline",
     "lost": "a worker was killed before it reported",
 }
 """What fates mean."""

@@ -95,7 +95,7 @@ class FakeWorker:
     def finish(self) -> None:
         """The last report: what was counted in the word and not reported, and what was pending, ends now."""
         mirrors = {
-            key: {"eligible": 2 * pending, "pending": 0, "fates": {"live_unfinished": 3 * pending}} for key, pending in self.pending.items()
+            key: {"eligible": 2 * pending, "pending": 0, "fates": {"client_gone": 3 * pending}} for key, pending in self.pending.items()
         }
         self.send({"type": "tally", "mirrors": mirrors})
 

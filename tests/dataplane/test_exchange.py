@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane.tee import ANSWER_FREE, ANSWER_LIMIT
 from tests.dataplane.room import ANSWER, INSTANCE, MIRRORED, REQUEST, Room, Side
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -189,3 +191,69 @@ def test_an_exchange_shows_itself(room: Room) -> None:
     client.says(REQUEST)
     assert repr(client.connection.exchange) == "Exchange(GET /, route=all, status=-, copies=1)"  # type: ignore[union-attr]
     assert outcome.name_of(outcome.OVERFLOW) == "overflow"
+
+
+def _mirrored(**mirror: object) -> Room:
+    return Room(MIRRORED | {"mirror": [MIRRORED["mirror"][0] | mirror]})
+
+
+def _pair(room: Room) -> dict[str, object]:
+    report = room.worker.tees["all/shadow"].tally.report()
+    return {"matrix": report["matrix"], "timed": report["ratio"]["n"]}
+
+
+def test_live_that_takes_longer_than_a_copy_may_is_a_timeout_to_its_pair() -> None:
+    """An equal shadow would have been given up: what is one thing on the one side cannot be another on the other."""
+    room = _mirrored(timeout=0.01)
+    client, live, shadow = room.client(), room.upstream("live"), room.upstream("shadow")
+    client.says(REQUEST)
+    room.pass_time(0.05)
+    time.sleep(0.02)
+    live.says(ANSWER)
+    assert client.heard == ANSWER
+    assert shadow.is_over
+    assert _pair(room) == {"matrix": {"timeout,timeout": 1}, "timed": 0}
+
+
+def test_a_request_that_was_tried_twice_counts_by_its_first_attempt() -> None:
+    """A copy has only one: kept connections that an endpoint closes are no fault of the shadow's alone."""
+    room = _mirrored()
+    client, live, shadow = room.client(), room.upstream("live"), room.upstream("shadow")
+    for side in (live, shadow):
+        client.says(REQUEST) if side is live else None
+        side.says(ANSWER)
+    assert client.heard == ANSWER
+    _pair(room)
+    client.says(REQUEST)
+    live.is_lost(ConnectionResetError())
+    shadow.is_lost(ConnectionResetError())
+    room.upstream("live").says(ANSWER)
+    assert client.heard == ANSWER
+    assert _pair(room)["matrix"] == {"reset,reset": 1}
+
+
+@pytest.mark.parametrize("size", [ANSWER_FREE, ANSWER_FREE + 1])
+def test_a_long_answer_is_compared_and_not_timed(size: int) -> None:
+    """The client paces live, and our budget paces the shadow: neither says anything of the versions."""
+    room = _mirrored()
+    client, live, shadow = room.client(), room.upstream("live"), room.upstream("shadow")
+    client.says(REQUEST)
+    for side in (live, shadow):
+        side.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, bytes(size))
+    assert len(client.heard) > size
+    assert _pair(room) == {"matrix": {"200,200": 1}, "timed": int(size <= ANSWER_FREE)}
+
+
+def test_an_answer_longer_than_a_copy_s_may_be_is_a_timeout_on_both_sides() -> None:
+    """A download that no copy is read to the end of is no regression."""
+    room = _mirrored()
+    client, live, shadow = room.client(), room.upstream("live"), room.upstream("shadow")
+    client.says(REQUEST)
+    piece = bytes(2**20)
+    for side in (live, shadow):
+        side.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (ANSWER_LIMIT + 2**20))
+        for _ in range(ANSWER_LIMIT // len(piece) + 1):
+            if not side.is_over:
+                side.says(piece)
+    assert len(client.heard) > ANSWER_LIMIT
+    assert _pair(room)["matrix"] == {"timeout,timeout": 1}

@@ -147,7 +147,7 @@ def test_a_failed_leg_is_compared_and_has_no_latency() -> None:
 
 
 def test_a_head_of_line_past_its_deadline_is_resolved() -> None:
-    """An unfinished shadow timed out; an unfinished live excludes the pair; those behind go on."""
+    """What has not ended has timed out, on either side alike; those behind go on."""
     tally = _tally()
     slow, stuck, fine = _open(tally, 5), _open(tally, 5), _open(tally, 99)
     slow.live_ended(200, 1, 1, 1, 1)
@@ -156,8 +156,10 @@ def test_a_head_of_line_past_its_deadline_is_resolved() -> None:
     tally.expire(4)
     assert len(tally.ring) == 3
     tally.expire(5)
-    assert (slow.shadow_outcome, stuck.fate) == (outcome.TIMEOUT, outcome.LIVE_UNFINISHED)
-    assert tally.report()["fates"] == {"failed_timeout": 1, "live_unfinished": 1, "paired": 1}
+    assert (slow.shadow_outcome, stuck.live_outcome, stuck.shadow_outcome) == (outcome.TIMEOUT,) * 3
+    report = tally.report()
+    assert report["fates"] == {"failed_timeout": 2, "paired": 1}
+    assert report["matrix"] == {"200,timeout": 1, "timeout,timeout": 1, "200,200": 1}
     assert not tally.ring
 
 
@@ -169,7 +171,7 @@ def _ended(pair: Pair, live: tuple[int, int], shadow: tuple[int, int]) -> None:
 
 def _configured(*, is_arm: bool = False, has_arm: bool = False, thresholds_ns: tuple[int, ...] = (), resolution_ns: int = 0) -> MirrorTally:
     tally = _tally()
-    tally.configure(resolution_ns=resolution_ns, thresholds_ns=thresholds_ns, is_arm=is_arm, has_arm=has_arm)
+    tally.configure(resolution_ns=resolution_ns, thresholds_ns=thresholds_ns, timeout_ns=0, is_arm=is_arm, has_arm=has_arm)
     return tally
 
 
@@ -188,6 +190,18 @@ def test_ratios_are_sums_of_logarithms(durations: list[tuple[int, int]], resolut
         assert count == sum(math.ceil(d / RATIO_STEP) == index for d in expected) or count > 0
     assert sum(ratio["buckets"].values()) == len(durations)
     assert tally.report()["ratio"] == {"n": 0, "s1": 0.0, "s2": 0.0, "buckets": {}}
+
+
+def test_what_the_proxy_may_have_slowed_down_is_not_timed() -> None:
+    """Its outcomes count; its durations say nothing of the versions."""
+    mirror, arm = _configured(has_arm=True, thresholds_ns=(3,)), _configured(is_arm=True, thresholds_ns=(3,))
+    first, second = _linked(mirror, arm)
+    first.is_untimed = True
+    _ended(first, (200, 5), (200, 2))
+    _ended(second, (200, 5), (503, 2))
+    report = mirror.report()
+    assert (report["matrix"], report["ratio"]["n"], report["slo"]) == ({"200,200": 1}, 0, {"3": [0, 0]})
+    assert (report["versus"]["matrix"], report["versus"]["n"], report["versus"]["slo"]) == ({"503,200": 1}, 0, {"3": [0, 0]})
 
 
 @pytest.mark.parametrize(("live", "shadow"), [(500, 200), (200, 503), (outcome.RESET, 200), (200, outcome.TIMEOUT)])
@@ -211,7 +225,7 @@ def test_other_thresholds_are_counted_from_zero() -> None:
     """A reload that changes them does not count old crossings under new names."""
     tally = _configured(thresholds_ns=(10,))
     _ended(_open(tally), (200, 5), (200, 50))
-    tally.configure(resolution_ns=0, thresholds_ns=(20, 30), is_arm=False, has_arm=False)
+    tally.configure(resolution_ns=0, thresholds_ns=(20, 30), timeout_ns=0, is_arm=False, has_arm=False)
     assert tally.report()["slo"] == {"20": [0, 0], "30": [0, 0]}
 
 

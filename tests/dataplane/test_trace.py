@@ -23,10 +23,11 @@ def test_a_client_s_trace_goes_to_live_as_it_came() -> None:
     assert Trace(PARENT).live_line() == b"traceparent: " + PARENT + b"\r\n"
 
 
-@pytest.mark.parametrize("is_first", [True, False])
-def test_a_copy_is_another_call_of_the_same_trace(is_first: bool) -> None:
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_a_copy_is_another_call_of_the_same_trace(earlier: int) -> None:
     """Same trace id and flags, a span id of its own."""
-    trace_id, span, flags = _parts(Trace(PARENT).copy_line(is_first=is_first))
+    trace = Trace(PARENT)
+    trace_id, span, flags = [_parts(trace.copy_line()) for _ in range(earlier + 1)][-1]
     assert trace_id == PARENT[3:35]
     assert span != PARENT[36:52]
     assert flags == b"00"
@@ -36,7 +37,7 @@ def test_a_copy_is_another_call_of_the_same_trace(is_first: bool) -> None:
 def test_without_a_readable_parent_a_trace_begins(parent: bytes) -> None:
     """Live and each copy are spans of one new trace, which is sampled."""
     trace = Trace(parent)
-    lines = [trace.live_line(), trace.copy_line(is_first=True), trace.copy_line(is_first=False), trace.copy_line(is_first=False)]
+    lines = [trace.live_line(), trace.copy_line(), trace.copy_line(), trace.copy_line()]
     parts = [_parts(line) for line in lines]
     assert {trace_id for trace_id, _, _ in parts} == {trace.trace_id}
     assert len({span for _, span, _ in parts}) == 4
@@ -55,4 +56,4 @@ def test_a_longer_version_passes_as_it_is() -> None:
     later = b"01" + PARENT[2:] + b"-more"
     trace = Trace(later)
     assert trace.live_line() == b"traceparent: " + later + b"\r\n"
-    assert _parts(trace.copy_line(is_first=True))[0] == PARENT[3:35]
+    assert _parts(trace.copy_line())[0] == PARENT[3:35]
