@@ -24,13 +24,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy.config.arms import CONTROL, RESEND, arm_of
+from shadowproxy.control.revisions import HEADER
 from shadowproxy.judge.bodies.comparison import Answer, Compared, compare
 from shadowproxy.judge.bodies.evidence import Evidence
 from shadowproxy.judge.bodies.fieldcounts import Basis, FieldFinding
+from shadowproxy.judge.bodies.paths import header
 from shadowproxy.judge.bodies.rules import Order, Rule, Rules, Treatment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from shadowproxy.config.model import Config, FieldRule
     from shadowproxy.redaction import Scrubbed, Scrubber
@@ -99,8 +101,15 @@ def plans_of(config: Config) -> dict[str, Plan]:
                 basis = Basis.CONTROL
             elif arm_of(route, mirror) is not None:
                 basis = Basis.RESEND
-            plans[f"{route.name}/{mirror.name}"] = Plan(basis, tuple(_rule(rule) for rule in mirror.judge.fields), mirror.judge.alpha)
+            rules = (*(_rule(rule) for rule in mirror.judge.fields), *_build_names(config, (route.live, mirror.to)))
+            plans[f"{route.name}/{mirror.name}"] = Plan(basis, rules, mirror.judge.alpha)
     return plans
+
+
+def _build_names(config: Config, fleets: Iterable[str]) -> Iterator[Rule]:
+    """The field in which a fleet names its build differs between two builds, always: no finding, unless a rule of the config says so."""
+    named = dict.fromkeys(config.fleets[fleet].revision.removeprefix(HEADER) for fleet in fleets)
+    yield from (Rule(path=header(name), treat=Treatment.IGNORE) for name in named if name)
 
 
 def _rule(rule: FieldRule) -> Rule:

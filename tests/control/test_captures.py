@@ -314,3 +314,18 @@ routes:
         "shop/b": Plan(Basis.RESEND),
         "shop/c": Plan(Basis.DIRECTION),
     }
+
+
+def test_the_name_of_a_build_is_no_finding() -> None:
+    """Two builds name themselves differently, always; a rule of the config that says otherwise comes first."""
+    text = """
+listen: ["127.0.0.1:1"]
+fleets:
+  live: {endpoints: ["http://10.0.0.1"], revision: "header:X-Version"}
+  shadow: {endpoints: ["http://10.0.0.2"], revision: "header:x-build"}
+routes: [{name: shop, live: live, mirror: [{to: shadow, name: a, percent: 1, judge: {fields: [{path: header.x-build, treat: equal}]}}]}]
+"""
+    rules = plans_of(load_text(text).config)["shop/a"].rules
+    assert [(rule.path, rule.treat) for rule in rules] == [
+        ("header.x-build", Treatment.EQUAL), ("header.x-version", Treatment.IGNORE), ("header.x-build", Treatment.IGNORE),
+    ]  # fmt: skip
