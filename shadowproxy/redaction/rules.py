@@ -53,9 +53,7 @@ FIELDS: Final = frozenset(
 )  # fmt: skip
 """Fields of queries, forms, cookies and JSON that hold a credential, a way to reach a person, or a means of payment."""
 
-QUERY_FIELDS: Final = frozenset(
-    {"key", "code", "state", "nonce", "sig", "signature", "hmac", "hash", "credential", "auth_code", "ticket"}
-)
+QUERY_FIELDS: Final = frozenset({"key", "code", "state", "nonce", "sig", "signature", "hmac", "hash", "credential", "auth_code", "ticket"})
 """Fields that are secret in a query or a form (OAuth codes, signed links) and mean other things in JSON."""
 
 WORDS: Final = frozenset(
