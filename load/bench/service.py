@@ -1,7 +1,7 @@
 """An origin whose requests differ in difficulty, as real ones do: what is slow for one version is slow for the other.
 
-`python -m load.bench.service --port N --counts M [--slower 5] [--new-errors 0.5]`. A request for /items/K takes
-MEDIAN_S times exp(normal) of K (standard deviation DIFFICULTY, the same in every process) times exp(normal) of its own
+`python -m load.bench.service --port N --counts M [--median 0.03] [--slower 5] [--new-errors 0.5]`. A request for /items/K takes
+MEDIAN_S (or `--median`) times exp(normal) of K (standard deviation DIFFICULTY, the same in every process) times exp(normal) of its own
 (NOISE), and fails for ERRORS of all K alike. `--slower` makes it so many percent slower, `--new-errors` fails so many
 percent of requests beyond that. Scenario C4 of the reference figures.
 """
@@ -36,25 +36,26 @@ _FAILURE: Final = answer(SMALL_BODY).replace(b"200 OK", b"503 Service Unavailabl
 
 @lru_cache(maxsize=100_000)
 def difficulty(item: int) -> tuple[float, bool]:
-    """Seconds that an item takes without noise, and whether it fails in every version."""
+    """How many times the median an item takes without noise, and whether it fails in every version."""
     chance = random.Random(item)
-    return min(MEDIAN_S * exp(chance.gauss(0.0, DIFFICULTY)), LONGEST_S), chance.random() < ERRORS
+    return exp(chance.gauss(0.0, DIFFICULTY)), chance.random() < ERRORS
 
 
 class Service(Origin):
     """One connection; a request at a time, as HTTP/1 clients send them."""
 
-    def __init__(self, counts: Counts, *, factor: float, new_errors: float) -> None:
+    def __init__(self, counts: Counts, *, median: float, factor: float, new_errors: float) -> None:
         super().__init__("answer", counts)
+        self._median = median
         self._factor = factor
         self._new_errors = new_errors
 
     def on_message_complete(self) -> None:
         """Answer when the work is done."""
         found = _ITEM.match(self._path)
-        seconds, has_failed = difficulty(int(found[1])) if found else (0.0, False)
+        times, has_failed = difficulty(int(found[1])) if found else (0.0, False)
         has_failed = has_failed or random.random() < self._new_errors
-        taken = seconds * self._factor * exp(random.gauss(0.0, NOISE))
+        taken = min(self._median * times, LONGEST_S) * self._factor * exp(random.gauss(0.0, NOISE))
         self._loop.call_later(taken, self._reply, has_failed)
 
     def _reply(self, has_failed: bool) -> None:
@@ -62,12 +63,12 @@ class Service(Origin):
             self._transport.write(_FAILURE if has_failed else answer(SMALL_BODY))
 
 
-async def serve(port: int, counts_port: int, *, factor: float, new_errors: float) -> None:
+async def serve(port: int, counts_port: int, *, median: float, factor: float, new_errors: float) -> None:
     """Listen at both ports until cancelled."""
     loop = asyncio.get_running_loop()
     counts = Counts()
     await loop.create_server(lambda: CountsPage("answer", counts), sock=listening_socket(counts_port))
-    await loop.create_server(lambda: Service(counts, factor=factor, new_errors=new_errors), sock=listening_socket(port))
+    await loop.create_server(lambda: Service(counts, median=median, factor=factor, new_errors=new_errors), sock=listening_socket(port))
     await asyncio.Event().wait()
 
 
@@ -76,10 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--counts", type=int, required=True)
+    parser.add_argument("--median", type=float, default=MEDIAN_S, help="seconds")
     parser.add_argument("--slower", type=float, default=0.0, help="percent")
     parser.add_argument("--new-errors", type=float, default=0.0, help="percent of all requests")
     chosen = parser.parse_args(arguments)
-    uvloop.run(serve(chosen.port, chosen.counts, factor=1.0 + chosen.slower / 100, new_errors=chosen.new_errors / 100))
+    uvloop.run(
+        serve(chosen.port, chosen.counts, median=chosen.median, factor=1.0 + chosen.slower / 100, new_errors=chosen.new_errors / 100)
+    )
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from load.bench.processes import BenchError, Cpus, python_module
 from load.bench.proxies import Instance, Setup
 from load.bench.proxies.shadowproxy import Shadowproxy, config
 from load.bench.scenarios import HEADERS, SMALL
+from load.bench.service import MEDIAN_S
 from load.bench.tables import table as markdown
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Case:
         expected: the verdict that is right.
         asked: pairs within which it is to be given, at the median; 0 for none.
         pairs: how long a run goes on for, at most.
+        median: seconds that a request takes live, at the median.
+        has_control: whether there is a control arm: a third service like live.
     """
 
     name: str
@@ -60,10 +63,14 @@ class Case:
     expected: str
     asked: int
     pairs: int
+    median: float = MEDIAN_S
+    has_control: bool = False
 
 
 CASES: Final = (
     Case("identical", "the same version", 0.0, 0.0, "SAFE", 0, 6000),
+    Case("fast", "the same version, answers in 2 ms", 0.0, 0.0, "SAFE", 0, 6000, median=0.002),
+    Case("control", "the same version, answers in 2 ms, with a control arm", 0.0, 0.0, "SAFE", 0, 6000, median=0.002, has_control=True),
     Case("slower", "5 % slower", 5.0, 0.0, "REGRESSION", 1000, 3000),
     Case("failing", "0.5 % new errors", 0.0, 0.5, "REGRESSION", 3000, 6000),
 )
@@ -85,9 +92,9 @@ class Outcome:
 class Service(PythonOrigin):
     """`load.bench.service`."""
 
-    def __init__(self, name: str, directory: Path, cpus: Cpus, *, slower: float = 0.0, new_errors: float = 0.0) -> None:
+    def __init__(self, name: str, directory: Path, cpus: Cpus, *, median: float, slower: float = 0.0, new_errors: float = 0.0) -> None:
         super().__init__(name, directory, cpus)
-        self._options = ("--slower", str(slower), "--new-errors", str(new_errors))
+        self._options = ("--median", str(median), "--slower", str(slower), "--new-errors", str(new_errors))
 
     def command(self) -> list[str]:
         """Nothing to write."""
@@ -97,7 +104,8 @@ class Service(PythonOrigin):
 class Judged(Shadowproxy):
     """Our proxy with an admin API that can be asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, control: int | None = None) -> None:
+        self._control = control
         self.admin = free_port()
         self.token = secrets.token_urlsafe(32)
 
@@ -110,6 +118,9 @@ class Judged(Shadowproxy):
         plain["admin"]["token_file"] = str(token)
         # Every request by itself: the load has no users.
         del plain["routes"][0]["mirror"][0]["key"]
+        if self._control is not None:
+            plain["fleets"]["stable"] = {"endpoints": [f"http://127.0.0.1:{self._control}"]}
+            plain["routes"][0]["mirror"][0]["control"] = {"to": "stable"}
         (setup.directory / "shadowproxy.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
         return [self.interpreter(), "-m", "shadowproxy", "run", "-c", "shadowproxy.yaml"]
 
@@ -168,7 +179,7 @@ class Look:
             except BenchError as error:
                 self.problem = str(error)
                 return
-            self.has_alarmed = self.has_alarmed or self.last["verdict"] == "REGRESSION"
+            self.has_alarmed = self.has_alarmed or self.last["verdict"] in {"REGRESSION", "INVALID"}
             if self.first is None and self.last["verdict"] == self._expected:
                 self.first = self.last
 
@@ -178,9 +189,12 @@ def run_once(case: Case, number: int, cpus: Cpus) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="shadowproxy-judge-") as name, ExitStack() as stack:
         directory = Path(name)
         try:
-            live = stack.enter_context(Service("live", directory, cpus))
-            shadow = stack.enter_context(Service("shadow", directory, cpus, slower=case.slower, new_errors=case.new_errors))
-            proxy = Judged()
+            live = stack.enter_context(Service("live", directory, cpus, median=case.median))
+            shadow = stack.enter_context(
+                Service("shadow", directory, cpus, median=case.median, slower=case.slower, new_errors=case.new_errors)
+            )
+            stable = stack.enter_context(Service("stable", directory, cpus, median=case.median)) if case.has_control else None
+            proxy = Judged(stable.port if stable is not None else None)
             setup = Setup(free_port(), live.port, shadow.port, directory, shadow_timeout_s=5.0)
             instance = stack.enter_context(Instance(proxy, setup, cpus))
             look = stack.enter_context(Look(proxy, case.expected))
