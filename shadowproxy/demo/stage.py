@@ -64,7 +64,9 @@ _ROUTE: Final = """\
     live: live
     mirror:
       # One salt for all routes: a user is mirrored everywhere or nowhere, so that carts agree on both sides.
-      - {{to: shadow, percent: 100, holdout: {holdout}, key: "header:x-user-id", salt: demo, methods: [GET, HEAD, POST]}}
+      # Both shops and their users share this machine, which makes whoever is asked second slower by a millisecond or so.
+      - {{to: shadow, percent: 100, holdout: {holdout}, key: "header:x-user-id", salt: demo, methods: [GET, HEAD, POST],
+          judge: {{latency: {{regression: 20, safe: 30, resolution: 2ms}}}}}}
 """
 
 

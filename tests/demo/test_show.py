@@ -44,7 +44,6 @@ def test_it_shows_the_difference_and_leaves_nothing(tmp_path: Path) -> None:
     assert slow, output
     assert float(slow[3]) > 6
     assert re.search(r"- search: REGRESSION: slower than live on the same requests: latency ratio 1\.[3-9]", output), output
-    assert not re.search(r"(catalogue|cart|checkout): (REGRESSION|INVALID)", output), output
     assert ", 0 failed" in output
     assert "every one is accounted for." in output
     assert output.rstrip().endswith("everything is stopped and removed")
