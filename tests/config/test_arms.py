@@ -5,7 +5,9 @@ from __future__ import annotations
 from shadowproxy.config.arms import arm_of, arms
 from shadowproxy.config.model import ControlArm, CopyHeaders, Credentials, Mirror, Percent, Route
 
-PLAIN = Mirror(to="shadow", name="next", percent=Percent(25.0), holdout=Percent(10.0), headers=CopyHeaders(remove=("x-a",)))
+PLAIN = Mirror(
+    to="shadow", name="next", percent=Percent(25.0), holdout=Percent(10.0), headers=CopyHeaders(remove=("x-a",)), resend=Percent(0.1)
+)
 
 
 def test_a_control_arm_gets_what_its_mirror_gets() -> None:
@@ -25,11 +27,11 @@ def test_without_one_live_is_asked_again_now_and_then() -> None:
 
 
 def test_no_arm() -> None:
-    """Where it is turned off, where nothing is safe to send twice, and where live is its own shadow."""
+    """Where it was not asked for, where nothing is safe to send twice, and where live is its own shadow."""
     for mirror in (
-        Mirror(to="shadow", name="a", resend=Percent(0.0)),
-        Mirror(to="shadow", name="a", methods=("POST",)),
-        Mirror(to="live", name="a"),
+        Mirror(to="shadow", name="a"),
+        Mirror(to="shadow", name="a", methods=("POST",), resend=Percent(1.0)),
+        Mirror(to="live", name="a", resend=Percent(1.0)),
     ):
         assert arms(Route(live="live", mirror=(mirror,))) == (mirror,)
 
