@@ -7,6 +7,7 @@ only another program that asks for the very number can take them.
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from pathlib import Path
@@ -19,7 +20,8 @@ _RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _EPHEMERAL: Final = 32768
 """Where the range of outgoing connections begins unless the system says otherwise."""
 
-_given: list[int] = []
+_given: dict[int, int] = {}
+"""The port given last, by the process that it was given to: a forked child must not go on where its parent stopped."""
 
 
 def free_port() -> int:
@@ -29,11 +31,12 @@ def free_port() -> int:
         OSError: every port of the range is taken.
     """
     above = max(_first_ephemeral(), LOWEST + 1)
-    at = _given[-1] if _given else random.randrange(LOWEST, above)
+    # From the system: children of one parent would draw the same.
+    at = _given.get(os.getpid()) or random.SystemRandom().randrange(LOWEST, above)
     for _ in range(above - LOWEST):
         at = at + 1 if at + 1 < above else LOWEST
         if _is_free(at):
-            _given[:] = [at]
+            _given[os.getpid()] = at
             return at
     raise OSError(f"no port from {LOWEST} to {above - 1} is free")
 

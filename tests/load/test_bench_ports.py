@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -27,7 +29,7 @@ def test_a_port_that_is_taken_is_passed_over() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        ports._given[:] = [port - 1]
+        ports._given[os.getpid()] = port - 1
         assert ports.free_port() != port
 
 
@@ -42,3 +44,16 @@ def test_a_system_that_does_not_tell_its_range(monkeypatch: pytest.MonkeyPatch) 
     """Linux's default is taken."""
     monkeypatch.setattr(ports, "_RANGE", ports._RANGE / "absent")
     assert ports.free_port() < 32768
+
+
+def test_forked_processes_go_ways_of_their_own() -> None:
+    """Two children that ask at once are not given the same."""
+    ports.free_port()
+    with ProcessPoolExecutor(max_workers=4) as pool:
+        given = list(pool.map(_several, range(4)))
+    flat = [port for few in given for port in few]
+    assert len(set(flat)) == len(flat)
+
+
+def _several(_number: int) -> list[int]:
+    return [ports.free_port() for _ in range(3)]
