@@ -16,9 +16,10 @@ The rules of request_head.py and response_head.py, and what they share:
     second. What was read twice is kept by its bytes (BLOCKS_LIMIT heads), with the verdict on it; a repeated
     head costs one look-up instead of a parse. Only the request line is then judged, by a pattern that is
     stricter than llhttp.
-6.  Where heads differ their lines repeat: what a line means is looked up by the whole line (LINES_LIMIT lines),
-    so that only lines not seen before are taken apart. A name not seen before is classified under its
-    lower-case form with `_` and `.` read as `-` for our own names.
+6.  Where heads differ most of their lines repeat: what a line means is looked up by the whole line (LINES_LIMIT
+    lines that came twice), so that only lines not seen before are taken apart. Of those the name is looked up
+    as it was sent; a spelling not seen before is classified once, under its lower-case form with `_` and `.`
+    read as `-` for our own names.
 """
 
 from __future__ import annotations
@@ -48,26 +49,31 @@ LINES_LIMIT: Final = 4096
 LINE_BYTES_LIMIT: Final = 512
 """A longer line is understood anew each time. Together 2 MiB a worker and direction, whatever peers send."""
 
-NEWCOMERS_LIMIT: Final = 4096
-"""Hashes of heads that were read once: 8 bytes each."""
+SPELLINGS_LIMIT: Final = 4096
+"""Spellings of names kept by one reader: far over what clients use, and a bound on what one can make us hold."""
+
+NEWCOMERS: Final = 4096
+"""Places for hashes of what came once. A power of two."""
 
 
 class Newcomers:
-    """Tells what comes for the second time: heads that never repeat would push out those that do, at a price for each."""
+    """Tells what comes for the second time: what never repeats would push out what does, at a price for each.
+
+    A hash has one place, which the next with the same low bits takes over: nothing is ever cleared or grown.
+    """
 
     __slots__ = ("_hashes",)
 
     def __init__(self) -> None:
-        self._hashes: set[int] = set()
+        self._hashes = [0] * NEWCOMERS
 
     def is_known(self, found: int) -> bool:
-        """Whether a head with the hash `found` was asked about lately; from now on it was."""
+        """Whether something with the hash `found` was asked about lately; from now on it was. Rarely forgets, hardly ever makes up."""
+        place = found & (NEWCOMERS - 1)
         hashes = self._hashes
-        if found in hashes:
+        if hashes[place] == found:
             return True
-        if len(hashes) >= NEWCOMERS_LIMIT:
-            hashes.clear()
-        hashes.add(found)
+        hashes[place] = found
         return False
 
 

@@ -43,6 +43,7 @@ from shadowproxy.dataplane.head import (
     LENGTH_LIMIT,
     LINE_BYTES_LIMIT,
     LINES_LIMIT,
+    SPELLINGS_LIMIT,
     Completion,
     Newcomers,
 )
@@ -140,7 +141,19 @@ class RequestHeads:
         line_limit: bytes of the request line; over it 414.
     """
 
-    __slots__ = ("_blocks", "_complete", "_count_limit", "_line_limit", "_meanings", "_newcomers", "_parser", "_touched", "_wanted")
+    __slots__ = (
+        "_blocks",
+        "_complete",
+        "_count_limit",
+        "_line_limit",
+        "_lines",
+        "_meanings",
+        "_newcomers",
+        "_parser",
+        "_spellings",
+        "_touched",
+        "_wanted",
+    )
 
     def __init__(self, wanted: frozenset[bytes], touched: frozenset[bytes] = frozenset(), *, count_limit: int, line_limit: int) -> None:
         self._wanted = wanted
@@ -152,6 +165,8 @@ class RequestHeads:
         self._meanings: dict[bytes, Meaning] = {}
         self._blocks: dict[bytes, RequestHead] = {}
         self._newcomers = Newcomers()
+        self._spellings: dict[bytes, Meaning] = {}
+        self._lines = Newcomers()
 
     def read(self, head: bytes) -> RequestParts:
         """The request whose head is `head`, from the request line to the empty line.
@@ -258,7 +273,26 @@ class RequestHeads:
         Raises:
             BadRequest: it is a Host that is none, whatever comes beside it.
         """
-        name = line[: line.find(b":")]
+        colon = line.find(b":")
+        spelling = self._spellings.get(line[:colon])
+        if spelling is None:
+            spelling = self._learn(line[:colon])
+        action = spelling.action
+        meaning = _INERT
+        if action:
+            value = line[colon + 1 :].strip(b" \t")
+            if action & ~(COLLECT | TOUCH) == HOST and _AUTHORITY.fullmatch(value) is None:
+                raise BadRequest(400, "malformed_host", "Host must be a host and optionally a port")
+            meaning = Meaning(action, spelling.name, value)
+        # A trace's id comes once, or a few times; so may others, which is seen by their not coming again.
+        if action & ~(COLLECT | TOUCH) != TRACEPARENT and len(line) <= LINE_BYTES_LIMIT and self._lines.is_known(hash(line)):
+            if len(self._meanings) >= LINES_LIMIT:
+                self._meanings.clear()
+            self._meanings[line] = meaning
+        return meaning
+
+    def _learn(self, name: bytes) -> Meaning:
+        """The meaning of a spelling seen for the first time, without a value."""
         lower = name.lower()
         action = REQUEST_FIELDS.get(lower, 0)
         if not action:
@@ -273,16 +307,10 @@ class RequestHeads:
             action |= COLLECT
         if lower in self._touched:
             action |= TOUCH
-        value = line[len(name) + 1 :].strip(b" \t")
-        if action & ~(COLLECT | TOUCH) == HOST and _AUTHORITY.fullmatch(value) is None:
-            raise BadRequest(400, "malformed_host", "Host must be a host and optionally a port")
-        meaning = Meaning(action, lower, value) if action else _INERT
-        # A trace's id comes once, or a few times; the rest is what clients repeat.
-        if action & ~(COLLECT | TOUCH) != TRACEPARENT and len(line) <= LINE_BYTES_LIMIT:
-            if len(self._meanings) >= LINES_LIMIT:
-                self._meanings.clear()
-            self._meanings[line] = meaning
-        return meaning
+        if len(self._spellings) >= SPELLINGS_LIMIT:
+            self._spellings.clear()
+        spelling = self._spellings[bytes(name)] = Meaning(action, lower, b"")
+        return spelling
 
 
 def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning]]) -> None:  # a dispatch: one case a field

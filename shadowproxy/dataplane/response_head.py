@@ -14,6 +14,7 @@ from shadowproxy.dataplane.head import (
     CHUNKED,
     LINE_BYTES_LIMIT,
     LINES_LIMIT,
+    SPELLINGS_LIMIT,
     UNTIL_CLOSE,
     Completion,
     Newcomers,
@@ -68,7 +69,7 @@ class ResponseHead:
 class ResponseHeads:
     """Reads answers' heads, as strictly as requests: an upstream is a peer like any other."""
 
-    __slots__ = ("_blocks", "_complete", "_count_limit", "_meanings", "_newcomers", "_statuses")
+    __slots__ = ("_blocks", "_complete", "_count_limit", "_lines", "_meanings", "_newcomers", "_spellings", "_statuses")
 
     def __init__(self, *, count_limit: int = 500) -> None:
         self._blocks: dict[bytes, ResponseHead] = {}
@@ -77,6 +78,8 @@ class ResponseHeads:
         self._meanings: dict[bytes, Meaning] = {}
         self._newcomers = Newcomers()
         self._statuses: dict[bytes, int] = {}
+        self._spellings: dict[bytes, int] = {}
+        self._lines = Newcomers()
 
     def read(self, head: bytes, method: bytes) -> ResponseHead:
         """The answer to a request of `method` whose head is `head`, from the status line to the empty line.
@@ -176,13 +179,18 @@ class ResponseHeads:
 
     def _understand(self, line: bytes) -> Meaning:
         """What a line seen for the first time means."""
-        name = line[: line.find(b":")]
-        action = RESPONSE_FIELDS.get(name.lower(), 0)
+        colon = line.find(b":")
+        name = line[:colon]
+        action = self._spellings.get(name)
+        if action is None:
+            if len(self._spellings) >= SPELLINGS_LIMIT:
+                self._spellings.clear()
+            action = self._spellings[name] = RESPONSE_FIELDS.get(name.lower(), 0)
         meaning = _INERT
         if action:
-            value = line[len(name) + 1 :].strip(b" \t")
+            value = line[colon + 1 :].strip(b" \t")
             meaning = Meaning(action, value.lower() if action in (CONNECTION, CODING) else value)
-        if len(line) <= LINE_BYTES_LIMIT:
+        if len(line) <= LINE_BYTES_LIMIT and self._lines.is_known(hash(line)):
             if len(self._meanings) >= LINES_LIMIT:
                 self._meanings.clear()
             self._meanings[line] = meaning

@@ -17,12 +17,13 @@ def test_what_readers_keep_is_bounded() -> None:
 
 
 def test_newcomers_are_told_from_what_comes_again() -> None:
-    """The first time says no, every later one yes, and the memory of it is bounded."""
+    """The first time says no, every later one yes, until another takes the place; the memory of it does not grow."""
     newcomers = head.Newcomers()
-    assert [newcomers.is_known(7), newcomers.is_known(7), newcomers.is_known(8), newcomers.is_known(7)] == [False, True, False, True]
-    for number in range(3 * head.NEWCOMERS_LIMIT):
-        newcomers.is_known(number)
-        assert len(newcomers._hashes) <= head.NEWCOMERS_LIMIT
+    assert [newcomers.is_known(7), newcomers.is_known(7), newcomers.is_known(-8), newcomers.is_known(7)] == [False, True, False, True]
+    assert [newcomers.is_known(7 + head.NEWCOMERS), newcomers.is_known(7)] == [False, False]
+    for number in range(1, 3 * head.NEWCOMERS):
+        newcomers.is_known(number << 40)
+    assert len(newcomers._hashes) == head.NEWCOMERS
 
 
 def test_a_completion_counts_heads() -> None:

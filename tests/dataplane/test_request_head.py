@@ -116,9 +116,12 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(reader._blocks) == 5
     assert all(len(line) <= LINE_BYTES_LIMIT for line in reader._meanings)
     monkeypatch.setattr(request_head, "LINES_LIMIT", 4)
+    monkeypatch.setattr(request_head, "SPELLINGS_LIMIT", 4)
     for number in range(30):
-        reader.read(_head("GET / HTTP/1.1", f"X-{number}: 1"))
+        for _ in range(2):
+            reader.read(_head("GET / HTTP/1.1", f"X-{number}: 1"))
     assert len(reader._meanings) <= 4
+    assert len(reader._spellings) <= 4
 
 
 def test_heads_that_come_once_push_nothing_out() -> None:

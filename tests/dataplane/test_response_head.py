@@ -104,8 +104,11 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reader.read(_head(f"X: {long}", start=f"HTTP/1.1 200 {long}"), b"GET").status == 200
     assert all(len(line) <= LINE_BYTES_LIMIT for line in (*reader._meanings, *reader._statuses))
     monkeypatch.setattr(response_head, "LINES_LIMIT", 4)
+    monkeypatch.setattr(response_head, "SPELLINGS_LIMIT", 4)
     for number in range(30):
-        reader.read(_head(f"X-{number}: 1", start=f"HTTP/1.1 200 {number}"), b"GET")
+        for _ in range(2):
+            reader.read(_head(f"X-{number}: 1", start=f"HTTP/1.1 200 {number}"), b"GET")
+    assert len(reader._spellings) <= 4
     assert len(reader._meanings) <= 4
     assert len(reader._statuses) <= 4
 
