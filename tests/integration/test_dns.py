@@ -46,7 +46,7 @@ def six() -> Iterator[int]:
     try:
         server = _Six(("::1", 0), _Hello)
     except OSError as problem:
-        pytest.skip(f"no IPv6 loopback: {problem}")
+        pytest.skip(f"this machine has no IPv6 loopback to listen on, so no IPv6 endpoint can be reached here: {problem}")
     with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()

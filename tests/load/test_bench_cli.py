@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from load.bench import cli
 from load.bench.processes import REPOSITORY
+from tests.load.needs import needs_wrk
 
 COMMAND = [sys.executable, "-m", "load.bench"]
 
@@ -53,7 +53,7 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in said
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+@needs_wrk
 def test_a_short_comparison_runs_whole(tmp_path: Path) -> None:
     """One upload scenario of the floor: measured, printed, stored, and nothing is left behind."""
     arguments = ("--only", "upload-mirror", "--proxies", "floor", "--seconds", "1", "--open-seconds", "0", "--repeat", "1")
@@ -77,7 +77,7 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+@needs_wrk
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_it_stops_everything(stop: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C in the middle of a run: exit 130, no process and no directory stay."""

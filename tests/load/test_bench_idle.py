@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-
-import pytest
 
 from load.bench import idle
 from load.bench.processes import Cpus
 from load.bench.proxies import PROXIES
+from tests.load.needs import needs_nginx
 
 CPUS = Cpus(frozenset(os.sched_getaffinity(0)), frozenset(os.sched_getaffinity(0)))
 
 
-@pytest.mark.skipif(not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"), reason="nginx is not installed")
+@needs_nginx
 def test_connections_are_opened_used_and_held() -> None:
     """Through nginx: all of them stay open, and memory is read before and with them."""
     row = idle.attempt(PROXIES["nginx"], 200, CPUS)

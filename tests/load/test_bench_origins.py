@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import socket
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from load.bench.origin_server import PIECE
 from load.bench.origins import Arrivals, DeadPort, NginxOrigin, PythonOrigin, parse_stub_status
 from load.bench.processes import BenchError, Cpus
 from load.bench.scenarios import LARGE, SMALL
+from tests.load.needs import needs_nginx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_the_python_origin_answers_and_counts(tmp_path: Path) -> None:
         assert origin.wait_for(before.requests + 3).requests == before.requests + 3
 
 
-@pytest.mark.skipif(not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"), reason="nginx is not installed")
+@needs_nginx
 def test_the_nginx_origin_answers_and_counts(tmp_path: Path) -> None:
     """200 bytes anywhere, 100 KiB at /large, and its counts leave out the questions for them."""
     with NginxOrigin("live", tmp_path, CPUS) as origin:

@@ -12,6 +12,7 @@ from load.bench.processes import Cpus
 from load.bench.proxies import PROXIES
 from load.bench.soak import Endurance
 from load.bench.tables import MIB
+from tests.load.needs import needs_nginx
 
 if TYPE_CHECKING:
     import pytest
@@ -32,6 +33,7 @@ def test_each_way_to_break_the_promise_is_named() -> None:
     assert "1 of 60000" in soak.table([bad])
 
 
+@needs_nginx
 def test_a_short_soak_runs_all_that_was_asked_for_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     """Two faults, two seconds: real proxies, real shadows, no live errors, and memory was looked at."""
     chosen = [fault for fault in FAULTS if fault.name in {"hang", "refuse"}]

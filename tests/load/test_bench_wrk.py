@@ -15,6 +15,7 @@ from load.bench import wrk
 from load.bench.openloop import request_of
 from load.bench.processes import BenchError, Cpus
 from load.bench.scenarios import HEADERS, SCENARIOS, UPLOAD, varied
+from tests.load.needs import needs_wrk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,7 @@ def test_a_missing_wrk_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: objec
         wrk.find_wrk()
 
 
+@needs_wrk
 def test_varied_requests_are_what_the_open_loop_sends(tmp_path: Path) -> None:
     """Seen at an origin: the same fields in the same order, and none like another."""
     seen: list[bytes] = []
