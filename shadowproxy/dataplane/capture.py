@@ -60,13 +60,20 @@ class Purse:
 
 
 class Kept:
-    """The beginning of one body, and the lines of its head."""
+    """The beginning of one body, and the lines of its head.
 
-    __slots__ = ("body", "head", "is_cut", "limit", "purse", "size")
+    Args:
+        purse: where what is held is counted.
+        limit: bytes of the body.
+        memory: bytes in the purse, from which on nothing more is kept: bodies grow after their captures have begun (P6).
+    """
 
-    def __init__(self, purse: Purse, limit: int) -> None:
+    __slots__ = ("body", "head", "is_cut", "limit", "memory", "purse", "size")
+
+    def __init__(self, purse: Purse, limit: int, memory: int) -> None:
         self.purse = purse
         self.limit = limit
+        self.memory = memory
         self.head = b""
         self.body: list[bytes] = []
         self.size = 0
@@ -76,8 +83,8 @@ class Kept:
         return f"Kept({self.size} bytes{', cut' if self.is_cut else ''})"
 
     def add(self, payload: bytes) -> None:
-        """More of the body; what is beyond the limit is not kept."""
-        left = self.limit - self.size
+        """More of the body; what is beyond the limit, or what all captures may hold, is not kept."""
+        left = max(0, min(self.limit - self.size, self.memory - self.purse.held))
         if len(payload) > left:
             self.is_cut = True
             payload = payload[:left]
@@ -108,14 +115,14 @@ class Request:
 
     __slots__ = ("arrived_ns", "body", "identity", "live", "method", "sharers", "target", "trace")
 
-    def __init__(self, purse: Purse, limit: int, identity: str, arrived_ns: int) -> None:
+    def __init__(self, purse: Purse, limit: int, memory: int, identity: str, arrived_ns: int) -> None:
         self.identity = identity
         self.arrived_ns = arrived_ns
         self.method = b""
         self.target = b""
         self.trace = b""
-        self.body = Kept(purse, limit)
-        self.live = Kept(purse, limit)
+        self.body = Kept(purse, limit, memory)
+        self.live = Kept(purse, limit, memory)
         self.sharers = 0
 
     def __repr__(self) -> str:
@@ -130,7 +137,7 @@ class Capture:
     def __init__(self, mirror: str, request: Request, limit: int) -> None:
         self.mirror = mirror
         self.request = request
-        self.shadow = Kept(request.body.purse, limit)
+        self.shadow = Kept(request.body.purse, limit, request.body.memory)
         request.sharers += 1
 
     def __repr__(self) -> str:

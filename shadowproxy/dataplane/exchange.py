@@ -188,8 +188,11 @@ class Exchange(Leg):
             copy = tee.offer(self, point, forwarded)
             if copy is None:
                 continue
-            if tee.wants_capture(self.arrived_ns):
-                copy.capture(self._capture(policy, payload))
+            try:
+                if tee.wants_capture(self.arrived_ns):
+                    copy.capture(self._capture(policy, payload))
+            except Exception as error:  # noqa: BLE001  promise P1 by construction: whatever is wrong with a capture, live goes on
+                worker.caught(error)
             arm = policy.arm
             second = None
             if arm is not None and self.method in arm.methods and (arm.share >= 1.0 or worker.arm_weyl.next() < arm.share):
@@ -238,7 +241,9 @@ class Exchange(Leg):
         request = self._captured
         if request is None or not request.sharers:
             worker = self.client.worker
-            request = self._captured = Request(worker.purse, policy.capture_body, worker.next_capture(), self.arrived_ns)
+            request = self._captured = Request(
+                worker.purse, policy.capture_body, policy.capture_memory, worker.next_capture(), self.arrived_ns
+            )
             request.method = self.method
             request.target = self.target
             request.body.head = self.head.common

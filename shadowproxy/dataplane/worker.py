@@ -54,8 +54,8 @@ ACCESS_LIMIT: Final = 2000
 ABORT_ROUNDS: Final = 10
 """Rounds of the event loop until an aborted connection has been told so: one over TCP, two over TLS."""
 
-APART: Final = ".resend"
-"""What the name of a fleet ends with that only copies are sent to, beside the one that clients are served by."""
+APART: Final = ":resend"
+"""What the name of a fleet ends with that only copies are sent to, beside the one that clients are served by; no config can name it so."""
 
 STALL_NS: Final = 10**9
 """A tick this late is told to control at once."""
@@ -394,8 +394,11 @@ class WorkerProcess:
     def _report(self) -> None:
         if self._is_serving and not self._link.is_backed_up:
             self._link.send(self._worker.report())
-            for message in self._worker.captured():
-                self._link.send(message)
+            try:
+                for message in self._worker.captured():
+                    self._link.send(message)
+            except Exception as error:  # noqa: BLE001 -- a pair that cannot be told costs itself; without ticks the worker has no timeouts
+                self._worker.caught(error)
 
     def _on_message(self, message: messages.Message) -> None:
         kind = message["type"]

@@ -89,7 +89,7 @@ def test_live_is_asked_once_more_over_connections_of_its_own() -> None:
     client, live, shadow = room.client(), room.upstream("live"), room.upstream("shadow")
     client.says(REQUEST.replace(b"\r\n\r\n", b"\r\nCookie: a=b\r\n\r\n"))
     assert live.heard.count(b"HTTP/1.1\r\n") == 1
-    again = room.upstream("live.resend")
+    again = room.upstream("live:resend")
     heard = again.heard
     assert b"\r\nCookie: a=b\r\n" in heard
     assert b"X-Shadow-Mirror: shadow.resend;by=" in heard
@@ -104,7 +104,7 @@ def test_live_is_asked_once_more_over_connections_of_its_own() -> None:
 def test_only_safe_requests_are_sent_again_and_only_the_share_of_them() -> None:
     """A POST reaches live once, whatever the config says; of the rest about the share does."""
     room = _room(resend=25, methods=["GET", "POST"], in_flight=10_000)
-    client, sides = room.client(), [room.upstream(fleet) for fleet in ("live", "shadow", "live.resend")]
+    client, sides = room.client(), [room.upstream(fleet) for fleet in ("live", "shadow", "live:resend")]
     for number in range(400):
         client.says(POST if number % 2 else REQUEST)
         _answer(*sides)

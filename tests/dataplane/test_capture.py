@@ -50,7 +50,7 @@ def test_an_allowance_comes_back() -> None:
 def test_the_beginning_of_a_body_is_kept(pieces: list[bytes], limit: int) -> None:
     """Up to the limit, to the byte, and said to be cut where it is; released, nothing is held."""
     purse = Purse()
-    kept = Kept(purse, limit)
+    kept = Kept(purse, limit, 10**6)
     for piece in pieces:
         kept.add(piece)
     whole = b"".join(pieces)
@@ -59,6 +59,20 @@ def test_the_beginning_of_a_body_is_kept(pieces: list[bytes], limit: int) -> Non
     assert purse.held == min(len(whole), limit)
     kept.release()
     kept.release()
+    assert purse.held == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=8)), max_size=20), st.integers(0, 40))
+def test_all_captures_together_hold_no_more_than_they_may(pieces: list[tuple[int, bytes]], memory: int) -> None:
+    """However many were begun before their bodies grew; what was let go of is there for others."""
+    purse = Purse()
+    kept = [Kept(purse, 100, memory) for _ in range(4)]
+    for number, piece in pieces:
+        kept[number].add(piece)
+        assert purse.held == sum(one.size for one in kept) <= memory
+        assert all(one.size == sum(map(len, one.body)) for one in kept)
+    for one in kept:
+        one.release()
     assert purse.held == 0
 
 
@@ -158,7 +172,7 @@ def test_nothing_is_kept_where_nothing_may_be(capture: dict[str, int]) -> None:
 def test_things_show_themselves() -> None:
     """Sizes and who shares."""
     purse = Purse()
-    request = Request(purse, 4, "0-1", 0)
+    request = Request(purse, 4, 10**6, "0-1", 0)
     capture = Capture("r/m", request, 4)
     capture.shadow.add(b"abcde")
     assert [repr(purse), repr(request), repr(capture), repr(capture.shadow), repr(Allowance(1.0, 0))] == [

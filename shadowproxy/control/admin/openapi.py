@@ -174,10 +174,9 @@ def _object(**properties: Schema) -> Schema:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _with(optional: Schema, **required: Schema) -> Schema:
+def _extended(required: Schema, optional: dict[str, Schema]) -> Schema:
     """An object of which some properties may be absent."""
-    schema = _object(**required)
-    return {**schema, "properties": {**schema["properties"], **optional}}
+    return {**required, "properties": {**required["properties"], **optional}}
 
 
 def _list_of(items: Schema) -> Schema:
@@ -313,10 +312,6 @@ _OPTIONAL: Final[dict[str, Schema]] = {
 _MET: Final = {"id": _TEXT, "at": _NUMBER, "route": _TEXT, "mirror": _TEXT, "trace": _TEXT, "why": _list_of(_REASON)}
 
 
-def _extended(required: Schema, optional: dict[str, Schema]) -> Schema:
-    return {**required, "properties": {**required["properties"], **optional}}
-
-
 _ANSWER: Final = _extended(_object(**_TIMES, **_CONTENT), _OPTIONAL)
 
 SCHEMAS: Final[dict[str, Schema]] = {
@@ -361,21 +356,23 @@ SCHEMAS: Final[dict[str, Schema]] = {
         generation=_COUNT,
         is_killed=_FLAG,
         mirrors=_list_of(
-            _with(
+            _extended(
+                _object(
+                    route=_TEXT,
+                    mirror=_TEXT,
+                    live_fleet=_TEXT,
+                    shadow_fleet=_TEXT,
+                    **_LAW,
+                    pairs=_COUNT,
+                    coverage=_or_null("number"),
+                    latency=_object(live=_LATENCY, shadow=_LATENCY),
+                    errors=_object(live=_ERRORS, shadow=_ERRORS),
+                    matrix=_list_of(_object(live=_TEXT, shadow=_TEXT, count=_COUNT)),
+                    bodies=_object(equal=_COUNT, different=_COUNT, unknown=_COUNT),
+                    live_penalty=_object(**_QUANTILES),
+                    unmirrored=_COUNT,
+                ),
                 {"distribution": _object(live=_BUCKETS, shadow=_BUCKETS)},
-                route=_TEXT,
-                mirror=_TEXT,
-                live_fleet=_TEXT,
-                shadow_fleet=_TEXT,
-                **_LAW,
-                pairs=_COUNT,
-                coverage=_or_null("number"),
-                latency=_object(live=_LATENCY, shadow=_LATENCY),
-                errors=_object(live=_ERRORS, shadow=_ERRORS),
-                matrix=_list_of(_object(live=_TEXT, shadow=_TEXT, count=_COUNT)),
-                bodies=_object(equal=_COUNT, different=_COUNT, unknown=_COUNT),
-                live_penalty=_object(**_QUANTILES),
-                unmirrored=_COUNT,
             )
         ),
     ),
