@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Verbosity
 from hypothesis import settings as hypothesis_settings
 
 from tests.kit import World
+from tests.kit import postgres as postgres_kit
 
 # Sockets and a shared machine make single examples slow without meaning anything: no deadlines.
 _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture], "print_blob": True}
@@ -65,3 +66,18 @@ def world(shared_world: World) -> Iterator[World]:
     """The module's shared world, clean; what went upstream during the test must have been lawful."""
     yield shared_world
     shared_world.forget()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_kit.PostgresServer]:
+    """One real PostgreSQL server for all tests that ask for it."""
+    if postgres_kit.WHEEL is None:
+        pytest.skip(postgres_kit.MISSING)
+    with postgres_kit.PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: postgres_kit.PostgresServer) -> str:
+    """An empty database of the test's own: the DSN by which its superuser reaches it."""
+    return postgres.create()

@@ -11,6 +11,7 @@ origin       a server that records every byte and answers by script
 client       a raw client: whole, byte by byte, split, half-closed, aborted
 worker       one real worker process, with the kit in the role of the control process
 supervised   `shadowproxy run` as a whole
+postgres     a real PostgreSQL server, for the fixtures `postgres` and `database`
 world        live and shadow origins around one worker: where most tests begin
 
 Everything is synchronous: a test reads as a conversation, and a socket that stays silent
