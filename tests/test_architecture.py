@@ -48,6 +48,8 @@ def test_import_contracts_hold() -> None:
         ("control/counts.py", "from shadowproxy.dataplane import tee", "Control knows the data plane by its messages"),
         ("report/html.py", "import time", "Reports are values in, text out"),
         ("control/counts.py", "from shadowproxy.demo import shop", "Only the command line knows the demonstration"),
+        ("propagate/context.py", "from shadowproxy import errors", "What other people's services import brings nothing of ours"),
+        ("propagate/context.py", "import aiohttp", "What is carried needs no framework"),
     ],
 )
 def test_import_contracts_bite(tmp_path: Path, module: str, line: str, contract: str) -> None:
