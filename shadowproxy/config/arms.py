@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from shadowproxy.config.model import CopyHeaders, Credentials, Percent
+from shadowproxy.config.declare import Percent
+from shadowproxy.config.model import CopyHeaders, Credentials
 
 if TYPE_CHECKING:
     from shadowproxy.config.model import Mirror, Route

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config.addresses import HostPort, Unfit, host_denial, is_loopback, parse_endpoint, parse_host_port, reaches
 from shadowproxy.config.arms import arms
+from shadowproxy.config.checks_tenancy import check_tenancy
 from shadowproxy.config.model import Credentials, FieldOrder, UpstreamTLS
 from shadowproxy.config.reachability import check_reachability
 from shadowproxy.config.report import child, closest, item
@@ -66,6 +67,7 @@ def check(config: Config, report: Report) -> None:
         _check_fleet(fleet, child("fleets", name), ours, report)
     for index, route in enumerate(config.routes):
         _check_route(config, route, item("routes", index), report)
+    check_tenancy(config, report)
     if not report.has_errors:
         _check_use(config, report)
         check_reachability(config.routes, report)
@@ -252,6 +254,9 @@ def _check_reference(name: str, known: Iterable[str], kind: str, path: str, repo
 
 def _check_use(config: Config, report: Report) -> None:
     used = {route.live for route in config.routes} | {mirror.to for route in config.routes for mirror in arms(route)}
+    for route in config.routes:
+        tests = route.test_traffic
+        used |= {destination.partition.fleet for destination in (tests.reads, tests.writes) if destination.partition is not None}
     for name in config.fleets:
         if name not in used:
             report.warning(child("fleets", name), "no route uses this fleet")

@@ -7,13 +7,16 @@ belong to its certificate is a line in a file, not a worker that cannot start.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config.report import child
 
 if TYPE_CHECKING:
     from shadowproxy.config.model import Config
     from shadowproxy.config.report import Report
+
+SHORTEST_SECRET: Final = 32
+"""Bytes of a key for hmac-sha256: as many as its hash has (RFC 2104 section 3)."""
 
 
 def check_files(config: Config, report: Report) -> None:
@@ -24,10 +27,33 @@ def check_files(config: Config, report: Report) -> None:
             place = f"listen[{index}].tls"
             _check_pair(listener.tls.cert, listener.tls.key, place, report)
             _check_roots(listener.tls.client_ca, child(place, "client_ca"), report)
+    for name, key in config.tenancy.passports.keys.items():
+        place = child(child("tenancy.passports.keys", name), "file")
+        if _check_present(key.file, place, report):
+            _check_secret(key.file, place, report)
     for name, fleet in config.fleets.items():
         place = child(child("fleets", name), "tls")
         _check_pair(fleet.tls.cert, fleet.tls.key, place, report)
         _check_roots(fleet.tls.ca, child(place, "ca"), report)
+
+
+def _check_secret(file: str, path: str, report: Report) -> None:
+    size = len(read_secret(file))
+    if size < SHORTEST_SECRET:
+        report.error(path, f"{file}: {size} bytes, a key has at least {SHORTEST_SECRET}")
+    elif os.stat(file).st_mode & 0o077:  # noqa: PTH116  beside the open() above
+        report.warning(path, f"{file}: others than its owner may read the key")
+
+
+def read_secret(file: str) -> bytes:
+    """Return the secret in a file, without white space around it.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    with open(file, "rb") as opened:  # noqa: PTH123  as below
+        return opened.read(65536).strip()
 
 
 def _check_present(file: str, path: str, report: Report) -> bool:

@@ -11,32 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NewType
 
-Seconds = NewType("Seconds", float)
-"""A duration; written `150ms`, `5s`, `2m`, `1h` or a bare number of seconds."""
-
-Size = NewType("Size", int)
-"""A number of bytes; written `64KiB`, `1MiB`, `2GiB`, `10kB` (1000) or a bare number."""
-
-Percent = NewType("Percent", float)
-"""A share from 0 to 100, to a thousandth."""
+from shadowproxy.config.declare import Percent, Seconds, Size, doc
+from shadowproxy.config.sinks import Sink  # noqa: TC001  shapes read annotations when they run
+from shadowproxy.config.tenancy import NAME, PATH, Egress, Rewrite, Tenancy, TestTraffic, Trust
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """What a mirror copies unless told otherwise: methods without side effects (RFC 9110 9.2.1)."""
 
-_NAME = "a name of up to 64 of A-Z a-z 0-9 _ . -"
-_PATH = "a path: / and visible ASCII characters"
 _FIELD = r"[\x21-\x7e]{1,128}"
 _FIELD_FORM = "a name of up to 128 visible ASCII characters"
-
-
-def doc(text: str, **extra: Any) -> dict[str, Any]:
-    """Field metadata: one sentence for people, plus limits for the loader.
-
-    What the limits are is listed at the top of `config.shape`.
-    """
-    return {"doc": text, **extra}
 
 
 class Balance(StrEnum):
@@ -87,18 +71,6 @@ class FieldOrder(StrEnum):
     KEYED = "keyed"
 
 
-class TestReads(StrEnum):
-    """Where tagged reads of a route go."""
-
-    LIVE = "live"
-
-
-class TestWrites(StrEnum):
-    """Where tagged writes of a route go."""
-
-    REFUSE = "refuse"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerTLS:
     """TLS towards clients. Files are read again at every reload."""
@@ -129,6 +101,8 @@ class Listener:
             format="cidr",
         ),
     )
+    trust: Trust = field(default_factory=Trust, metadata=doc("Whose tagged requests count as test traffic.", shorthand="mode"))
+    egress: Egress | None = field(default=None, metadata=doc("Serve outgoing calls of services, kept from side effects."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +178,7 @@ class Ejection:
 class HealthCheck:
     """Active health: a GET per endpoint and interval, from each worker."""
 
-    path: str = field(default="/", metadata=doc("Path to ask for.", pattern=r"/[\x21-\x7e]*", form=_PATH))
+    path: str = field(default="/", metadata=doc("Path to ask for.", pattern=r"/[\x21-\x7e]*", form=PATH))
     interval: Seconds = field(default=Seconds(5.0), metadata=doc("Pause between checks.", minimum=0.05))
     timeout: Seconds = field(default=Seconds(2.0), metadata=doc("When a check counts as failed.", minimum=0.05))
     unhealthy: int = field(default=3, metadata=doc("Failed checks in a row that take an endpoint out.", minimum=1))
@@ -259,13 +233,13 @@ class Match:
         metadata=doc(
             "Prefix by whole segments: /orders takes /orders and /orders/7, not /orders2.",
             pattern=r"(/[\x21-\x7e]*)?",
-            form=_PATH,
+            form=PATH,
             format="path",
         ),
     )
     exact: str = field(
         default="",
-        metadata=doc("The whole path, byte for byte, without the query.", pattern=r"(/[\x21-\x7e]*)?", form=_PATH, format="path"),
+        metadata=doc("The whole path, byte for byte, without the query.", pattern=r"(/[\x21-\x7e]*)?", form=PATH, format="path"),
     )
     regex: str = field(default="", metadata=doc("Regular expression that the whole path must match.", format="regex"))
     methods: tuple[str, ...] = field(default=(), metadata=doc("Methods; none given means all.", format="method"))
@@ -414,7 +388,7 @@ class Mirror:
 
     to: str = field(metadata=doc("The shadow fleet.", nonempty=True))
     name: str = field(
-        default="", metadata=doc("Name in metrics and reports; default is the fleet's.", pattern=r"[A-Za-z0-9_.-]{0,64}", form=_NAME)
+        default="", metadata=doc("Name in metrics and reports; default is the fleet's.", pattern=r"[A-Za-z0-9_.-]{0,64}", form=NAME)
     )
     percent: Percent = field(
         default=Percent(100.0),
@@ -475,23 +449,16 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestTraffic:
-    """What happens to requests tagged X-Test-Traffic."""
-
-    reads: TestReads = field(default=TestReads.LIVE, metadata=doc("Tagged requests without side effects: answered by live like any other."))
-    writes: TestWrites = field(default=TestWrites.REFUSE, metadata=doc("Tagged requests with side effects: refused with 409."))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A match and what is done with what it takes."""
 
     live: str = field(metadata=doc("The fleet that answers.", nonempty=True))
     name: str = field(
-        default="", metadata=doc("Name in metrics and reports; default is route-N.", pattern=r"[A-Za-z0-9_.-]{0,64}", form=_NAME)
+        default="", metadata=doc("Name in metrics and reports; default is route-N.", pattern=r"[A-Za-z0-9_.-]{0,64}", form=NAME)
     )
     match: Match = field(default_factory=Match, metadata=doc("Which requests; everything by default."))
     mirror: tuple[Mirror, ...] = field(default=(), metadata=doc("Copies to shadow fleets."))
+    rewrite: Rewrite = field(default_factory=Rewrite, metadata=doc("What changes on the way to live, and for copies too."))
     test_traffic: TestTraffic = field(default_factory=TestTraffic, metadata=doc("Requests tagged X-Test-Traffic."))
 
 
@@ -511,7 +478,7 @@ class Config:
 
     listen: tuple[Listener, ...] = field(metadata=doc("Where clients connect.", nonempty=True, shorthand="address"))
     fleets: dict[str, Fleet] = field(
-        metadata=doc("Named sets of endpoints.", nonempty=True, key_pattern=r"[A-Za-z0-9_.-]{1,64}", form=_NAME)
+        metadata=doc("Named sets of endpoints.", nonempty=True, key_pattern=r"[A-Za-z0-9_.-]{1,64}", form=NAME)
     )
     routes: tuple[Route, ...] = field(metadata=doc("First match wins.", nonempty=True))
     admin: Admin = field(default_factory=Admin, metadata=doc("Admin API, metrics and page."))
@@ -526,3 +493,8 @@ class Config:
     forwarded: Forwarded = field(default=Forwarded.X_FORWARDED, metadata=doc("Which forwarding headers are written."))
     access_log: AccessLog = field(default_factory=AccessLog, metadata=doc("Structured access log."))
     redaction: Redaction = field(default_factory=Redaction, metadata=doc("What is never kept or shown."))
+    tenancy: Tenancy = field(default_factory=Tenancy, metadata=doc("Test traffic, for all routes."))
+    sinks: dict[str, Sink] = field(
+        default_factory=dict,
+        metadata=doc("Mocks that answer tagged requests.", key_pattern=r"[A-Za-z0-9_.-]{1,64}", form=NAME),
+    )

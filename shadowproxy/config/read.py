@@ -7,6 +7,7 @@ throws the result away when the report has errors.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _report_omission(field: Field, path: str, report: Report) -> None:
 def _placeholder(field: Field) -> Any:
     if not field.is_required:
         return field.default
-    return {"list": (), "mapping": {}, "string": ""}[field.shape.kind]
+    return {"list": (), "mapping": {}}.get(field.shape.kind, "")
 
 
 def _read_field(field: Field, value: Any, path: str, report: Report) -> Any:
@@ -124,13 +125,15 @@ def read_value(shape: Shape, value: Any, path: str, metadata: Mapping[str, Any],
         return None
     if shape.kind == "object":
         assert shape.cls is not None
-        return read_object(shape.cls, value, path, report)
+        return read_object(shape.cls, _spelled_out(value, path, metadata, report), path, report)
     if value is UNKNOWN:
         return UNKNOWN
     if shape.kind == "list":
         return _read_list(shape, value, path, metadata, report)
     if shape.kind == "mapping":
         return _read_mapping(shape, value, path, metadata, report)
+    if shape.kind == "json":
+        return _read_json(value, path, report)
     return _read_scalar(shape, value, path, metadata, report)
 
 
@@ -141,16 +144,20 @@ def _read_list(shape: Shape, value: Any, path: str, metadata: Mapping[str, Any],
         )
         return UNKNOWN
     assert shape.item is not None
-    shorthand = metadata.get("shorthand")
     found = []
     for index, entry in enumerate(value):
-        if shorthand and (isinstance(entry, str) or (isinstance(entry, Literal) and entry.is_text)):
-            text = entry if isinstance(entry, str) else entry.text
-            report.places.alias(child(item(path, index), shorthand), item(path, index))
-            entry = {shorthand: text}  # noqa: PLW2901  the short form is the long one from here on
         result = read_value(shape.item, entry, item(path, index), metadata, report)
         found.append("" if result is UNKNOWN else result)
     return tuple(found)
+
+
+def _spelled_out(value: Any, path: str, metadata: Mapping[str, Any], report: Report) -> Any:
+    """Return the mapping that a bare string is short for, where there is a short form."""
+    shorthand = metadata.get("shorthand")
+    if shorthand and (isinstance(value, str) or (isinstance(value, Literal) and value.is_text)):
+        report.places.alias(child(path, shorthand), path)
+        return {shorthand: value if isinstance(value, str) else value.text}
+    return value
 
 
 def _read_mapping(shape: Shape, value: Any, path: str, metadata: Mapping[str, Any], report: Report) -> Any:
@@ -178,6 +185,31 @@ def _read_mapping(shape: Shape, value: Any, path: str, metadata: Mapping[str, An
             result = read_value(shape.item, entry, place, {**metadata, "any_scalar": True}, report)
             found[key] = "" if result is UNKNOWN else result
     return found
+
+
+def _read_json(value: Any, path: str, report: Report) -> Any:
+    """Return what JSON would say: an unquoted scalar is the value that it looks like (YAML 1.2 core schema)."""
+    if isinstance(value, Literal):
+        return value.text if value.is_text else value.value
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            report.error(path, "keys are strings")
+            return UNKNOWN
+        found = {key: _read_json(entry, child(path, key), report) for key, entry in value.items()}
+        return UNKNOWN if UNKNOWN in found.values() else found
+    if isinstance(value, (list, tuple)):
+        entries = [_read_json(entry, item(path, index), report) for index, entry in enumerate(value)]
+        return UNKNOWN if UNKNOWN in entries else entries
+    if isinstance(value, float) and not math.isfinite(value):
+        report.error(path, f"JSON has no {value}")
+        return UNKNOWN
+    if isinstance(value, str) and _SURROGATE.search(value):
+        report.error(path, "is not Unicode text")
+        return UNKNOWN
+    if value is not None and not isinstance(value, (str, bool, int, float, _Unknown)):
+        report.error(path, f"JSON has no {type(value).__name__}")
+        return UNKNOWN
+    return value
 
 
 def _read_scalar(shape: Shape, value: Any, path: str, metadata: Mapping[str, Any], report: Report) -> Any:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BEGIN: Final = "<!-- from the model: begin -->"
 END: Final = "<!-- from the model: end -->"
 
-_KINDS: Final = {"boolean": "true or false", "integer": "whole number"}
+_KINDS: Final = {"boolean": "true or false", "integer": "whole number", "json": "any value"}
 
 
 def reference() -> str:

@@ -74,14 +74,15 @@ def _value(shape: Shape, metadata: Mapping[str, Any], definitions: dict[str, Any
 def _present(shape: Shape, metadata: Mapping[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     if shape.kind == "object":
         assert shape.cls is not None
-        return _definition(shape.cls, definitions, keyed=False)
+        found = _definition(shape.cls, definitions, keyed=False)
+        return {"anyOf": [{"type": "string"}, found]} if "shorthand" in metadata else found
+    if shape.kind == "json":
+        return {}
     if shape.kind == "list":
         assert shape.item is not None
         items = _present(shape.item, {**metadata, "nonempty": False}, definitions)
-        if "shorthand" in metadata:
-            items = {"anyOf": [{"type": "string"}, items]}
-        found = {"type": "array", "items": items}
-        return {**found, "minItems": 1} if metadata.get("nonempty") else found
+        array = {"type": "array", "items": items}
+        return {**array, "minItems": 1} if metadata.get("nonempty") else array
     if shape.kind == "mapping":
         return _mapping(shape, metadata, definitions)
     if shape.kind == "string":

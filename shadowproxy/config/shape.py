@@ -12,7 +12,7 @@ Field metadata that is known here, for `doc(text, **extra)`:
     format             name of a check in `formats`
     max_bytes          most bytes of a string, as UTF-8
     keyword            a word that stands for a computed number (`auto`)
-    shorthand          (of a list of mappings) the key that a bare string in the list stands for
+    shorthand          (of a mapping, or a list of them) the key that a bare string in its place stands for
     omitted            a warning for files that leave the field out
     key_pattern        regular expression that the keys of a mapping must match
     key_format         name of a check in `formats` for the keys, which letter case does not tell apart
@@ -29,7 +29,7 @@ from enum import StrEnum
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
 
-from shadowproxy.config.model import Percent, Seconds, Size
+from shadowproxy.config.declare import Json, Percent, Seconds, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,6 +42,7 @@ SCALARS: Final[dict[Any, str]] = {
     Seconds: "duration",
     Size: "size",
     Percent: "percent",
+    Json: "json",
 }
 
 _FIELDS: Final[dict[tuple[type[Any], bool], tuple[Field, ...]]] = {}

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from shadowproxy.config.arms import arm_of
-from shadowproxy.config.model import Config, Credentials, Mirror, Percent, Route
+from shadowproxy.config.declare import Percent
+from shadowproxy.config.model import Config, Credentials, Mirror, Route
 from shadowproxy.hashspace import salt_of
 from shadowproxy.policy.mirrors import MirrorPolicy
 from shadowproxy.policy.routes import Policy, RoutePolicy

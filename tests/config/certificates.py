@@ -21,3 +21,6 @@ def write_certificates(directory: Path) -> None:
     authority.cert_pem.write_to_path(directory / "roots.pem")
     authority.cert_pem.write_to_path(directory / "partners.pem")
     (directory / "admin.token").write_text("0123456789abcdef0123456789abcdef\n")
+    key = directory / "passport.key"
+    key.write_text("a passport key has at least thirty-two bytes\n")
+    key.chmod(0o600)

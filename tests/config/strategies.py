@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from shadowproxy.config.model import Config
 from shadowproxy.config.shape import Field, Shape, fields_of
+from shadowproxy.config.tenancy import Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SINKS: Final = ("orders", "mail")
 FLEETS: Final = ("live", "shadow", "v2.next")
 LISTENERS: Final = ("front", "back")
 
@@ -44,10 +46,15 @@ junk = st.recursive(
 @st.composite
 def plain_configs(draw: st.DrawFn) -> dict[str, Any]:
     """Draw plain data of a config that is sound in itself and in its references."""
-    config = draw(_objects(Config, leave_out=("listen", "fleets", "routes", "admin")))
+    config = draw(_objects(Config, leave_out=("listen", "fleets", "routes", "admin", "sinks", "tenancy")))
     ports = draw(st.lists(st.integers(1024, 8000), min_size=2, max_size=2, unique=True))
     config["listen"] = [{"name": name, "address": f"127.0.0.1:{port}"} for name, port in zip(LISTENERS, ports, strict=True)]
     config["fleets"] = {name: draw(_fleets()) for name in FLEETS}
+    config["listen"] = [{**listener, **draw(st.sampled_from(_TRUST))} for listener in config["listen"]]
+    config["tenancy"] = draw(_objects(Tenancy, leave_out=("passports",)))
+    if draw(st.booleans()):
+        config["tenancy"]["passports"] = {"keys": {"k1": {"file": "secret"}}}
+    config["sinks"] = {name: draw(_objects(_class_of(Config, "sinks"), keyed=True)) for name in SINKS}
     config["routes"] = [draw(_routes(number)) for number in range(draw(st.integers(1, 3)))]
     return config
 
@@ -62,7 +69,8 @@ def _fleets(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def _routes(draw: st.DrawFn, number: int) -> dict[str, Any]:
-    route = draw(_objects(_class_of(Config, "routes"), leave_out=("live", "mirror", "name")))
+    route = draw(_objects(_class_of(Config, "routes"), leave_out=("live", "mirror", "name", "test_traffic")))
+    route["test_traffic"] = draw(_test_traffic())
     route |= {"name": f"r{number}", "live": draw(st.sampled_from(FLEETS))}
     if "match" in route:
         for surplus in [name for name in ("path", "exact", "regex") if route["match"].get(name)][1:]:
@@ -75,6 +83,37 @@ def _routes(draw: st.DrawFn, number: int) -> dict[str, Any]:
         drawn = [draw(_objects(of_mirror, leave_out=("to", "name"))) for _ in range(mirrors)]
         route["mirror"] = [draw(_referring(mirror, f"m{i}")) for i, mirror in enumerate(drawn)]
     return route
+
+
+_TRUST: Final[list[dict[str, Any]]] = [
+    {},
+    {"trust": "any"},
+    {"trust": {"mode": "cidrs", "cidrs": ["10.0.0.0/8"]}},
+    {"egress": {"calls": "all"}},
+]
+_DESTINATIONS: Final[list[Any]] = [
+    "live",
+    "refuse",
+    {"rule": "refuse"},
+    {"sink": "orders"},
+    {"partition": {"fleet": "shadow"}},
+    {"partition": {"path_prefix": "/t/{tenant}", "host": "{tenant}.test", "query": {"t": "{tenant}"}, "headers": {"X-Tenant": "{tenant}"}}},
+]
+_TREATMENTS: Final[list[Any]] = [
+    {"counts_as": "read", "path": "/search", "methods": ["POST"]},
+    {"counts_as": "write", "query": "op=delete"},
+    {"counts_as": "read", "body": "^query"},
+]
+
+
+@st.composite
+def _test_traffic(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw what happens to tagged requests, one destination each."""
+    return {
+        "reads": draw(st.sampled_from(_DESTINATIONS)),
+        "writes": draw(st.sampled_from(_DESTINATIONS)),
+        "treat": draw(st.lists(st.sampled_from(_TREATMENTS), max_size=2)),
+    }
 
 
 @st.composite
@@ -124,6 +163,8 @@ def _of_shape(shape: Shape, metadata: Mapping[str, Any]) -> st.SearchStrategy[An
         return st.lists(_of_shape(shape.item, {**metadata, "nonempty": True}), min_size=least, max_size=3)
     if shape.kind == "mapping":
         return st.dictionaries(_BY_FORMAT["header-name"], _BY_FORMAT["header-value"], max_size=2)
+    if shape.kind == "json":
+        return st.sampled_from([None, 1, 2.5, "text", {"status": "accepted", "items": [1, {"a": None}]}, [True]])
     if shape.kind == "enum":
         assert shape.cls is not None
         return st.sampled_from([str(member) for member in shape.cls])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shadowproxy.config.arms import arm_of, arms
-from shadowproxy.config.model import ControlArm, CopyHeaders, Credentials, Mirror, Percent, Route
+from shadowproxy.config.declare import Percent
+from shadowproxy.config.model import ControlArm, CopyHeaders, Credentials, Mirror, Route
 
 PLAIN = Mirror(
     to="shadow", name="next", percent=Percent(25.0), holdout=Percent(10.0), headers=CopyHeaders(remove=("x-a",)), resend=Percent(0.1)

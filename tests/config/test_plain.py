@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 
 from shadowproxy.config import canonical_digest, from_plain, load_text, to_plain
-from shadowproxy.config.model import Config, Fleet, Listener, Mirror, Route, Seconds
+from shadowproxy.config.declare import Seconds
+from shadowproxy.config.model import Config, Fleet, Listener, Mirror, Route
 from shadowproxy.errors import ConfigError
 from tests.config.strategies import junk, plain_configs
 

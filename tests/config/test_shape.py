@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from shadowproxy.config.model import Balance, Fleet, Seconds, Size
+from shadowproxy.config.declare import Seconds, Size
+from shadowproxy.config.model import Balance, Fleet
 from shadowproxy.config.shape import Shape, fields_of, shape_of
 
 

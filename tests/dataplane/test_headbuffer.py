@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.config.model import Limits, Size
+from shadowproxy.config.declare import Size
+from shadowproxy.config.model import Limits
 from shadowproxy.dataplane.headbuffer import LEADING_LINES_LIMIT, HeadBuffer, vet
 from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.errors import BadRequest
