@@ -7,6 +7,7 @@ UNDECIDED, SAFE. No mirror at all is UNDECIDED: nothing was shown.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -50,6 +51,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--route", metavar="NAME", help="only the mirrors of this route")
     parser.add_argument("--mirror", metavar="NAME", help="only mirrors of this name")
     parser.add_argument("--wait", metavar="SECONDS", type=_patience, default=0.0, help="wait as long for every verdict to be decided")
+    parser.add_argument("--anew", action="store_true", help="first forget what was shown so far, and begin anew")
     parser.set_defaults(run=verdict)
 
 
@@ -61,6 +63,10 @@ def verdict(arguments: argparse.Namespace) -> int:
         AdminRefused: no mirror is called that.
     """
     admin = client.connect(arguments)
+    if arguments.anew:
+        restarted = admin.post(path_of(arguments.route, arguments.mirror, "/api/v1/verdict/restart"))
+        if not restarted["is_persisted"]:
+            print("the state store does not work: a restart of the proxy may bring the old evidence back", file=sys.stderr)
     document = wait(admin, path_of(arguments.route, arguments.mirror), arguments.wait)
     if arguments.output == "json":
         print(json.dumps(document, indent=2))
@@ -69,10 +75,10 @@ def verdict(arguments: argparse.Namespace) -> int:
     return EXIT_CODES[worst(document)]
 
 
-def path_of(route: str | None, mirror: str | None = None) -> str:
-    """Where the verdicts are."""
+def path_of(route: str | None, mirror: str | None = None, path: str = "/api/v1/verdict") -> str:
+    """Where the verdicts are, or what else asks for mirrors."""
     query = {name: value for name, value in (("route", route), ("mirror", mirror)) if value is not None}
-    return "/api/v1/verdict" + (f"?{urlencode(query)}" if query else "")
+    return path + (f"?{urlencode(query)}" if query else "")
 
 
 def wait(admin: client.AdminClient, path: str, seconds: float) -> Any:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from math import exp
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Point = tuple[float, int, float, float, str]
 """Seconds since 1970, pairs, combined log e-value of a regression, least log e-value of SAFE, verdict."""
@@ -38,6 +41,23 @@ class History:
             del self._points[1::2]
             self._spacing *= 2.0
         self._next = now + self._spacing
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"spacing": self._spacing, "points": [list(point) for point in self._points]}
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> History:
+        """The history that `to_plain` wrote.
+
+        Raises:
+            ValueError: it is none; or LookupError, or TypeError.
+        """
+        history = cls()
+        history._spacing = max(FIRST_SPACING_S, float(plain["spacing"]))
+        for at, pairs, log_e, log_e_safe, verdict in plain["points"][:POINTS]:
+            history._points.append((float(at), int(pairs), float(log_e), float(log_e_safe), str(verdict)))
+        return history
 
     def points(self, last: Point | None = None) -> tuple[Point, ...]:
         """All points in order, with `last` at the end."""

@@ -4,15 +4,21 @@ Every tally of a worker is one tick. Evidence begins anew, in a new epoch, when 
 of endpoints or answers with other builds, or when the criteria change. Of each worker that runs then, the pairs that it
 had under way still belong to the old: whole ticks are left out until as many pairs are counted as were pending, or
 their deadline has passed. How many are left out is known before they are seen, so nothing is chosen.
+
+Evidence of the process before goes on (`resume`) where the same is compared by the same program. Who answers is only known
+once they answer: until every fleet has named a build of before, the verdict is that of no evidence.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from shadowproxy import __version__
 from shadowproxy.config.arms import CONTROL, RESEND
 from shadowproxy.config.model import BodyFindings
 from shadowproxy.control.history import History, Rate
@@ -20,6 +26,7 @@ from shadowproxy.control.revisions import Builds, Revisions
 from shadowproxy.judge.conclusion import conclude, outcome_of, standing
 from shadowproxy.judge.criteria import Criteria
 from shadowproxy.judge.evidence import MirrorEvidence, combined
+from shadowproxy.judge.snapshot import Plain, dump, load
 from shadowproxy.judge.verdict import Circumstances, Outcome, Previous
 
 if TYPE_CHECKING:
@@ -48,6 +55,9 @@ UNKNOWN: Final = -1
 GRACE_S: Final = 1.0
 """Beyond a pair's deadline, until its worker has surely reported it."""
 
+CONFIRMED_S: Final = 60.0
+"""From the first pair after a restart until its fleets must have named the builds of before: captures are a few a second."""
+
 
 @dataclass(slots=True)
 class Findings:
@@ -70,7 +80,7 @@ class Case:
     route: str
     mirror: str
     fleets: dict[str, str]
-    identity: object
+    identity: str
     criteria: Criteria
     evidence: MirrorEvidence
     pair_timeout: float
@@ -88,11 +98,29 @@ class Case:
     lags: dict[Account, float] = field(default_factory=dict)
     left_out: dict[tuple[Account, str], int] = field(default_factory=dict)
     left_out_until: float = 0.0
+    unconfirmed: set[str] = field(default_factory=set)
+    """Fleets that have named a build before a restart, and none since."""
+    unconfirmed_until: float = 0.0
+    are_builds_seen: bool = True
+    """Whether pairs are captured, in which builds are seen."""
+    is_closed: bool = False
 
     @property
     def key(self) -> str:
         """What tallies call it."""
         return f"{self.route}/{self.mirror}"
+
+    @property
+    def shown(self) -> MirrorEvidence:
+        """What a verdict may rest on: nothing, while those who answer may be others than before."""
+        return MirrorEvidence(self.criteria) if self.unconfirmed else self.evidence
+
+    @property
+    def mark(self) -> tuple[object, ...]:
+        """Differs when a snapshot would."""
+        evidence = self.evidence
+        control = 0 if evidence.calibration is None else evidence.calibration.pairs
+        return self.epoch, evidence.eligible, evidence.fates.total(), evidence.pairs.pairs, control, self.outcome, len(self.unconfirmed)
 
 
 class Judging:
@@ -122,6 +150,8 @@ class Judging:
         self._cases: dict[str, Case] = {}
         self._controls: dict[str, Case] = {}
         self._revisions: dict[str, Revisions] = {}
+        self.on_turn: Callable[[], None] = lambda: None
+        """Called when a verdict has changed or evidence has begun anew: what must not be lost."""
         self.configure(config)
 
     def __repr__(self) -> str:
@@ -142,6 +172,7 @@ class Judging:
                     case.fleets, case.identity, case.criteria = _fleets(route, mirror), identity, criteria_of(mirror)
                     case.pair_timeout = mirror.pair_timeout
                     self._restart(case, "the config of its fleets or of the judge has changed")
+                case.are_builds_seen = mirror.capture.per_second > 0
                 self._cases[key] = case
         self._controls = {case.key + CONTROL: case for case in self._cases.values() if case.criteria.has_control}
         used = set(config.fleets)
@@ -151,10 +182,13 @@ class Judging:
         """Count one tally of a living worker, already added to the counts."""
         now = self._monotonic()
         for key, counted in tally.get("mirrors", {}).items():
-            if key in self._cases:
-                self._add(self._cases[key], account, counted, now)
-            elif key in self._controls and not self._is_left_out(self._controls[key], account, key, counted, now):
-                self._controls[key].evidence.add_control(counted)
+            case = self._cases.get(key) or self._controls.get(key)
+            if case is None or case.is_closed:
+                continue
+            if key == case.key:
+                self._add(case, account, counted, now)
+            elif not self._is_left_out(case, account, key, counted, now):
+                case.evidence.add_control(counted)
 
     def seen_revision(self, fleet: str, name: str) -> None:
         """An answer of `fleet` named its build: evidence about another set of builds begins anew."""
@@ -163,6 +197,8 @@ class Judging:
             for case in self._cases.values():
                 if fleet in case.fleets.values():
                     self._restart(case, f"fleet {fleet} now answers with {', '.join(seen.names)}")
+        for case in self._cases.values():
+            case.unconfirmed.discard(fleet)
 
     def take_captured(self, pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Look in captured pairs for the builds that answered; those that belong to the present evidence are returned."""
@@ -185,14 +221,72 @@ class Judging:
         """
         self._restart(self._cases[key], reason)
 
+    def snapshot(self, case: Case) -> Plain:
+        """A mirror's evidence and what it belongs to, as JSON has it. Shares nothing with the evidence, which may go on."""
+        return {
+            "key": case.key,
+            "program": __version__,
+            "identity": case.identity,
+            "builds": {fleet: list(self._revisions[fleet].names) for fleet in case.fleets.values() if fleet in self._revisions},
+            "epoch": case.epoch,
+            "since": case.since,
+            "previous": None if case.previous is None else asdict(case.previous),
+            "outcome": str(case.outcome),
+            "history": case.history.to_plain(),
+            "evidence": dump(case.evidence),
+        }
+
+    def resume(self, snapshot: Mapping[str, Any]) -> bool:
+        """Go on with the evidence of an earlier process, given what `snapshot` made of it, before any worker has reported.
+
+        Returns:
+            Whether it goes on. If not, nothing of it is taken over but the number of its epoch, and the log says why.
+        """
+        case = self._cases.get(str(snapshot.get("key")))
+        if case is None:
+            return False
+        try:
+            builds = {str(fleet): [str(name) for name in names] for fleet, names in snapshot["builds"].items() if names}
+            problem = _hindrance(snapshot, case, is_blind=bool(builds) and not case.are_builds_seen)
+            if not problem:
+                self._resume(case, snapshot, builds)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            problem = f"it cannot be read: {error}"
+        if problem:
+            epoch = snapshot.get("epoch")
+            case.epoch = epoch + 1 if isinstance(epoch, int) else case.epoch
+            _log.warning("evidence of %s before the restart is dropped: %s", case.key, problem)
+        return not problem
+
+    def _resume(self, case: Case, snapshot: Mapping[str, Any], builds: Mapping[str, Sequence[str]]) -> None:
+        evidence, history = load(case.criteria, snapshot["evidence"]), History.of_plain(snapshot["history"])
+        outcome, since, epoch = Outcome(snapshot["outcome"]), float(snapshot["since"]), int(snapshot["epoch"])
+        previous = None if snapshot["previous"] is None else Previous(**snapshot["previous"])
+        case.evidence, case.history, case.outcome = evidence, history, outcome
+        case.since, case.epoch, case.previous = since, epoch, previous
+        now = self._monotonic()
+        for fleet, names in builds.items():
+            self._revisions.setdefault(fleet, Revisions()).resume(names, now)
+            case.unconfirmed.add(fleet)
+        _log.info("evidence of %s goes on: %s, %d pairs", case.key, case.outcome, evidence.pairs.pairs)
+
+    def close(self, drain_timeout: float) -> None:
+        """A stop was asked for. Where pairs may be cut off by the end of the drain, nothing more is counted: it would be the slow ones."""
+        for case in self._cases.values():
+            case.is_closed = case.pair_timeout > drain_timeout
+
     def verdicts(self, route: str | None = None, mirror: str | None = None) -> Iterator[Verdict]:
         """The verdict of every mirror, in the order of the config; only those of `route` or called `mirror` when given.
 
         One takes some ten milliseconds, so they are made one by one as they are asked for.
         """
-        for case in list(self._cases.values()):
-            if (route is None or case.route == route) and (mirror is None or case.mirror == mirror):
-                yield self._conclude(case)
+        for case in [self._cases[key] for key in self.keys(route, mirror)]:
+            yield self._conclude(case)
+
+    def keys(self, route: str | None = None, mirror: str | None = None) -> list[str]:
+        """The mirrors of `route`, or called `mirror`, or all, as "route/mirror"."""
+        chosen = (one for one in self._cases.values() if (route is None or one.route == route) and (mirror is None or one.mirror == mirror))
+        return [one.key for one in chosen]
 
     @property
     def cases(self) -> Collection[Case]:
@@ -204,7 +298,7 @@ class Judging:
         now = self._monotonic()
         rests_on = (case.evidence.pairs.pairs, self.is_conserved(case.key))
         if case.standing is None or (case.standing_rests_on != rests_on and now >= case.standing_until):
-            case.standing = standing(case.evidence, is_conserved=rests_on[1])
+            case.standing = standing(case.shown, is_conserved=rests_on[1])
             case.standing_rests_on, case.standing_until = rests_on, now + STANDING_S
         return case.standing
 
@@ -222,7 +316,7 @@ class Judging:
         """How fast pairs come at present."""
         return case.rate.at(self._monotonic())
 
-    def _open(self, route: Route, mirror: Mirror, identity: object) -> Case:
+    def _open(self, route: Route, mirror: Mirror, identity: str) -> Case:
         criteria = criteria_of(mirror)
         return Case(
             route=route.name,
@@ -237,6 +331,8 @@ class Judging:
         )
 
     def _restart(self, case: Case, reason: str) -> None:
+        case.unconfirmed = set()
+        case.unconfirmed_until = 0.0
         ended = self._conclude(case)
         now = self._wall()
         _log.info("evidence of %s begins anew: %s; it was %s: %s", case.key, reason, ended.verdict, ended.summary)
@@ -251,6 +347,7 @@ class Judging:
         case.left_out = {(account, key): UNKNOWN for account in self._counts.accounts for key in (case.key, case.key + CONTROL)}
         case.left_out_until = self._monotonic() + case.pair_timeout + GRACE_S
         self.findings.restart(case.key)
+        self.on_turn()
 
     def _add(self, case: Case, account: Account, counted: Mapping[str, Any], now: float) -> None:
         case.lags[account] = counted.get("lag_ns", 0) / NS
@@ -259,6 +356,10 @@ class Judging:
         before = case.evidence.pairs.pairs
         case.evidence.add(counted)
         case.rate.add(case.evidence.pairs.pairs - before, now)
+        if case.unconfirmed and case.evidence.pairs.pairs > before:
+            case.unconfirmed_until = case.unconfirmed_until or now + CONFIRMED_S
+            if now >= case.unconfirmed_until:
+                self._restart(case, f"{', '.join(sorted(case.unconfirmed))} named no build since the restart")
         if now >= case.next_look and (case.evidence.pairs.pairs != case.looked_at or case.criteria.are_bodies_judged):
             case.next_look, case.looked_at = now + LOOK_S, case.evidence.pairs.pairs
             self._look(case, now)
@@ -286,22 +387,25 @@ class Judging:
         self.lag_seconds(case)  # forgets workers that have ended
         if case.criteria.are_bodies_judged:
             case.evidence.note_bodies(self.findings.bodies(case.key))
+        if case.unconfirmed:
+            return
         outcome = outcome_of(case.evidence, is_conserved=self.is_conserved(case.key))
         case.history.note(self._point(case, outcome), now)
         if outcome is not case.outcome:
             before, case.outcome = case.outcome, outcome
             _log.warning("verdict on %s: %s -> %s: %s", case.key, before, outcome, self._conclude(case).summary)
+            self.on_turn()
 
     def _point(self, case: Case, outcome: Outcome) -> Point:
-        evidence = case.evidence
+        evidence = case.shown
         safest = min(part.log_e for part in evidence.pairs.safety_parts())
         return self._wall(), evidence.pairs.pairs, combined(evidence.regression_parts()), safest, str(outcome)
 
     def _conclude(self, case: Case) -> Verdict:
         is_conserved = self.is_conserved(case.key)
-        outcome = outcome_of(case.evidence, is_conserved=is_conserved)
+        outcome = outcome_of(case.shown, is_conserved=is_conserved)
         return conclude(
-            case.evidence,
+            case.shown,
             Circumstances(
                 route=case.route,
                 mirror=case.mirror,
@@ -344,9 +448,21 @@ def _fleets(route: Route, mirror: Mirror) -> dict[str, str]:
     return fleets if mirror.control is None else {**fleets, "control": mirror.control.to}
 
 
-def _identity(config: Config, route: Route, mirror: Mirror) -> object:
-    """What must stay the same for evidence to stay: who is compared, on which requests, sent how, and by which criteria."""
+def _identity(config: Config, route: Route, mirror: Mirror) -> str:
+    """A digest of what must stay the same for evidence to stay: who is compared, on which requests, sent how, and by which criteria."""
     fleets: list[Fleet] = [config.fleets[name] for name in _fleets(route, mirror).values()]
-    endpoints = [(fleet.name, frozenset(fleet.endpoints)) for fleet in fleets]
-    sent = (mirror.methods, mirror.key, mirror.timeout, mirror.credentials, mirror.headers, mirror.host)
-    return endpoints, criteria_of(mirror), sent
+    endpoints = [(fleet.name, sorted(set(fleet.endpoints)), fleet.revision) for fleet in fleets]
+    sent = (mirror.methods, mirror.key, mirror.timeout, mirror.credentials, asdict(mirror.headers), mirror.host)
+    whole = json.dumps((endpoints, asdict(criteria_of(mirror)), sent), sort_keys=True)
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
+
+
+def _hindrance(snapshot: Mapping[str, Any], case: Case, *, is_blind: bool) -> str:
+    """Why evidence cannot go on; empty when it can."""
+    if snapshot["program"] != __version__:
+        return f"it is of shadowproxy {str(snapshot['program'])[:40]}"
+    if snapshot["identity"] != case.identity:
+        return "the config of its fleets or of the judge has changed"
+    if is_blind:
+        return "its builds cannot be seen without captures"
+    return ""

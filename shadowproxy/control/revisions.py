@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shadowproxy.config.arms import arms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shadowproxy.config.model import Config
 
@@ -69,6 +69,11 @@ class Revisions:
         self._seen[name] = (self._sightings, now)
         self._forget(now)
         return bool(before) and before != set(self._seen)
+
+    def resume(self, names: Sequence[str], now: float) -> None:
+        """Begin with the builds that an earlier process saw, as if each had just been seen. `now` is monotonic seconds."""
+        for name in names[:BUILDS]:
+            self._seen.setdefault(name[:NAME_LIMIT], (self._sightings, now))
 
     def _forget(self, now: float) -> None:
         gone = [

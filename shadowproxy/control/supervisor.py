@@ -30,6 +30,7 @@ from shadowproxy.control.audit import SYSTEM, Audit
 from shadowproxy.control.captures import Captures, plans_of
 from shadowproxy.control.counts import Counts
 from shadowproxy.control.crew import Crew
+from shadowproxy.control.evidencestore import EvidenceStore
 from shadowproxy.control.exemplars import Exemplars
 from shadowproxy.control.judging import Judging
 from shadowproxy.control.killswitch import KillSwitch
@@ -91,6 +92,7 @@ class Supervisor:
         self.audit = Audit(self.places.audit)
         self.access = AccessWriter(config.access_log)
         self.judging = Judging(config, self.counts)
+        self.evidence = EvidenceStore(self.judging, self.store)
         self.crew = Crew(
             command,
             self.listeners,
@@ -181,6 +183,7 @@ class Supervisor:
         self.access.redact = self.scrubber.target
         self._open_captures(self.scrubber)
         await self.switch.restore()
+        await self.evidence.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
         self.listeners.open(config.listen, config.workers)
         # What aiohttp would log is what strangers send; exceptions of ours are logged by the application.
@@ -192,6 +195,7 @@ class Supervisor:
         await self._door.open(self._admin_socket)
         self._announce(self.token)
         self._spawn(self.exemplars.keep())
+        self._spawn(self.evidence.keep())
         self.audit.record(SYSTEM, "start", "ok", after=self.configs.digest, detail=f"pid {os.getpid()}, version {__version__}")
         await self.crew.start(config, self.configs.generation)
         if self.crew.is_ready:
@@ -218,6 +222,7 @@ class Supervisor:
         self._has_ended = True
         self.is_stopping = True
         self.listeners.close()
+        self.judging.close(self.config.limits.drain_timeout)
         await self.crew.drain(self.config.limits.drain_timeout)
         for task in list(self._tasks):
             task.cancel()
@@ -231,6 +236,7 @@ class Supervisor:
         if self.captures is not None:
             await asyncio.to_thread(self.captures.close)
         await self.exemplars.flush()
+        await self.evidence.save()
         await self.store.close()
         await asyncio.to_thread(self.audit.close)
         await asyncio.to_thread(self.access.close)

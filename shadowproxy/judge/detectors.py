@@ -15,9 +15,12 @@ An alarm is for aborting quickly. It is not the verdict, whose false-alarm proba
 from __future__ import annotations
 
 from math import exp, inf, log, log1p
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shadowproxy.judge.special import LN_2, log_sum_exp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SHARES: Final = (0.6, 0.7, 0.8, 0.9)
 """Shares of shadow-only among the discordant pairs that are watched for; one chain each, and their mean."""
@@ -58,6 +61,21 @@ class ShiryaevRoberts:
         """Forget everything: what is watched has changed."""
         self.seen = 0
         self._chains = [-inf] * len(SHARES)
+
+    @property
+    def chains(self) -> tuple[float, ...]:
+        """The logarithm of each chain, in the order of SHARES; -inf before the first discordant pair. With `seen`, all that it knows."""
+        return tuple(self._chains)
+
+    def resume(self, seen: int, chains: Sequence[float]) -> None:
+        """Go on from what `seen` and `chains` were.
+
+        Raises:
+            ValueError: there are not as many chains as SHARES.
+        """
+        if len(chains) != len(SHARES):
+            raise ValueError(f"{len(chains)} chains, not {len(SHARES)}")
+        self.seen, self._chains = seen, list(chains)
 
     def update(self, b: int, c: int) -> None:
         """Add one tick.

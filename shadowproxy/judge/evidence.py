@@ -48,6 +48,7 @@ class MirrorEvidence:
         self.shadow_last: Sketch = {}
         self.left_out_last: Sketch = {}
         self.log_e_bodies = 0.0
+        self.log_e_bodies_before = 0.0
         self.alarm: Alarm | None = None
 
     def __repr__(self) -> str:
@@ -79,8 +80,12 @@ class MirrorEvidence:
             self.calibration.add(Tick.from_tally(counted), log_ratio_of(counted.get("back", {})))
 
     def note_bodies(self, log_e: float) -> None:
-        """Take the evidence of the fields that differ, as one log e-value of an e-process over all fields."""
-        self.log_e_bodies = log_e
+        """Take the evidence of the fields that differ, as one log e-value of an e-process over all fields.
+
+        Its counts begin anew with the process, so it goes on from what it had come to: an e-process that is stopped, times one
+        that begins then, is one. To begin at 1 again would give back what was bet and lost.
+        """
+        self.log_e_bodies = self.log_e_bodies_before + log_e
         self._look()
 
     def regression_parts(self) -> list[Part]:

@@ -136,6 +136,17 @@ def test_identical_versions_are_no_regression(proxy: SupervisedProxy, command: R
     assert "compared with live: 100 pairs of 100 eligible requests" in ended.stdout
 
 
+def test_anew_forgets_what_was_shown(proxy: SupervisedProxy, shadow: Origin, command: Run) -> None:
+    """A REGRESSION is one until someone says that it was repaired; it stands beside the new evidence."""
+    shadow.answer = ok(b"broken", status=504)
+    served(proxy, 20)
+    eventually(lambda: command("verdict").returncode == 99, "a regression", patience_s=60)
+    ended = command("verdict", "--anew", "--mirror", "shadow")
+    assert (ended.returncode, ended.stderr) == (98, "")
+    assert "epoch 2; before it REGRESSION" in ended.stdout
+    assert command("verdict", "--anew", "--mirror", "nobody").returncode == 1
+
+
 def test_unknown_names_are_refused(proxy: SupervisedProxy, command: Run) -> None:
     """A gate that asks for a mirror that is not there fails, and says why."""
     ended = command("verdict", "--mirror", "nobody")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -289,3 +290,145 @@ def test_a_mirror_without_pairs_is_undecided(bench: Bench) -> None:
     with pytest.raises(KeyError):
         bench.judging.restart("no/such", "test")
     assert "all/shadow: UNDECIDED" in repr(bench.judging)
+
+
+def again(bench: Bench, **mirror: Any) -> Bench:
+    """The process that comes after, with the same fleets unless told otherwise, handed what the store would have."""
+    snapshots = [json.loads(json.dumps(bench.judging.snapshot(case))) for case in bench.judging.cases]
+    later = Bench(bench.directory, **mirror)
+    later.now = bench.now + 20.0
+    for snapshot in snapshots:
+        later.judging.resume(snapshot)
+    return later
+
+
+def test_evidence_of_the_process_before_goes_on(bench: Bench) -> None:
+    """The document is the same but for the rate, and what comes is added to it."""
+    bench.judging.restart(KEY, "test")
+    bench.now += 40.0
+    world = World(random.Random(1), new_errors=0.01)
+    for _ in range(10):
+        bench.tick(world.tick(50))
+    later = again(bench)
+    documents = [
+        to_plain(one.verdict()) | dict.fromkeys(("pairs_per_second", "history", "needs", "summary", "reasons")) for one in (bench, later)
+    ]
+    assert documents[0] == documents[1]
+    assert documents[1]["epoch"] == 2
+    assert later.verdict().history[:-1] == bench.verdict().history[:-1]
+    later.tick(matrix_tick(**{"200,200": 7}))
+    assert later.verdict().pairs == 507
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"identity": "x"}, "config of its fleets or of the judge has changed"),
+        ({"program": "0.0.0"}, "it is of shadowproxy 0.0.0"),
+        ({"evidence": {}}, "cannot be read"),
+        ({"evidence": None}, "cannot be read"),
+        ({"previous": {"no": 1}}, "cannot be read"),
+        ({"history": 7}, "cannot be read"),
+        ({"outcome": "PERHAPS"}, "cannot be read"),
+        ({"builds": {"shadow": 3}}, "cannot be read"),
+    ],
+)
+def test_evidence_that_cannot_go_on_is_dropped_whole(
+    bench: Bench, change: dict[str, Any], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing of it is taken over, the log says why, and the epoch is another."""
+    bench.tick(matrix_tick(**{"200,500": 20}))
+    (case,) = bench.judging.cases
+    later = Bench(bench.directory)
+    assert not later.judging.resume(bench.judging.snapshot(case) | change)
+    verdict = later.verdict()
+    assert (verdict.verdict, verdict.pairs, verdict.epoch, verdict.previous) == (Outcome.UNDECIDED, 0, 2, None)
+    assert why in caplog.text
+    assert not later.judging.resume({"key": "no/such"})
+
+
+def test_other_criteria_or_endpoints_are_another_setup(bench: Bench) -> None:
+    """What a reload would begin anew, a restart does too."""
+    bench.tick(matrix_tick(**{"200,200": 20}))
+    assert again(bench, in_flight=7).verdict().pairs == 20
+    assert again(bench, judge={"alpha": 0.01}).verdict().pairs == 0
+    assert again(bench, timeout="1s").verdict().pairs == 0
+    assert again(bench, control={"to": "control"}).verdict().pairs == 0
+
+
+class TestBuilds:
+    """After a restart nobody knows who answers until they have."""
+
+    FLEETS: ClassVar = {"shadow": {"endpoints": ["http://127.0.0.1:2"], "revision": "header:x-version"}}
+
+    def resumed(self, bench: Bench, **mirror: Any) -> Bench:
+        """A regression of build v1, and the process after it."""
+        bench.judging.configure(bench.config(fleets=self.FLEETS))
+        bench.judging.seen_revision("shadow", "v1")
+        bench.now += 40.0
+        bench.tick(matrix_tick(**{"200,500": 20}))
+        bench.tick(matrix_tick(**{"200,500": 20}))
+        assert bench.verdict().verdict is Outcome.REGRESSION
+        (case,) = bench.judging.cases
+        later = Bench(bench.directory)
+        later.judging.configure(later.config(fleets=self.FLEETS, **mirror))
+        later.judging.resume(bench.judging.snapshot(case))
+        later.now += 40.0
+        return later
+
+    def test_the_verdict_of_before_stands_once_the_build_has_answered(self, bench: Bench) -> None:
+        """Until then it is undecided; what came in between counts."""
+        later = self.resumed(bench)
+        pairs = bench.verdict().pairs
+        assert (later.verdict().verdict, later.verdict().pairs) == (Outcome.UNDECIDED, 0)
+        later.tick(matrix_tick(**{"200,200": 5}))
+        (case,) = later.judging.cases
+        assert (later.verdict().pairs, later.judging.standing(case).outcome) == (0, Outcome.UNDECIDED)
+        later.judging.seen_revision("shadow", "v1")
+        assert (later.verdict().verdict, later.verdict().pairs) == (Outcome.REGRESSION, pairs + 5)
+
+    def test_another_build_begins_anew(self, bench: Bench) -> None:
+        """Whatever was deployed while the proxy was down never has the verdict of what was there before."""
+        later = self.resumed(bench)
+        later.judging.seen_revision("shadow", "v2")
+        verdict = later.verdict()
+        assert (verdict.verdict, verdict.pairs) == (Outcome.UNDECIDED, 0)
+        assert verdict.previous is not None
+        assert verdict.previous.verdict == "REGRESSION"
+
+    def test_a_fleet_that_names_no_build_any_more_begins_anew(self, bench: Bench) -> None:
+        """After a minute of pairs."""
+        later = self.resumed(bench)
+        later.tick(matrix_tick(**{"200,200": 5}))
+        later.tick(matrix_tick(**{"200,200": 5}), seconds=59.0)
+        epoch = later.verdict().epoch
+        later.tick(matrix_tick(**{"200,200": 5}), seconds=2.0)
+        assert later.verdict().epoch == epoch + 1
+
+    def test_without_captures_builds_cannot_be_seen(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        """So nothing goes on."""
+        later = self.resumed(bench, capture={"per_second": 0})
+        assert later.verdict().pairs == 0
+        assert "cannot be seen without captures" in caplog.text
+
+
+def test_what_a_short_drain_would_cut_off_counts_for_neither_side(tmp_path: Path) -> None:
+    """Pairs that may outlast the drain are the slow ones: after the stop nothing is counted. Where all may end, all are."""
+    for pair_timeout, counted in (("1s", 25), ("2s", 20)):
+        bench = Bench(tmp_path, timeout="1s", pair_timeout=pair_timeout)
+        bench.tick(matrix_tick(**{"200,200": 20}))
+        bench.judging.close(drain_timeout=1.0)
+        bench.tick(matrix_tick(**{"200,200": 5}))
+        assert bench.verdict().pairs == counted
+
+
+def test_a_turn_is_told(bench: Bench) -> None:
+    """A verdict that changes, and evidence that begins anew: whoever keeps it must not wait."""
+    told: list[int] = []
+    bench.judging.on_turn = lambda: told.append(1)
+    bench.tick(matrix_tick(**{"200,200": 5}), seconds=2.0)
+    assert not told
+    bench.tick(matrix_tick(**{"200,500": 20}), seconds=2.0)
+    assert len(told) == 1
+    bench.judging.restart(KEY, "test")
+    assert len(told) == 2

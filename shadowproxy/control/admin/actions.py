@@ -72,6 +72,18 @@ class Actions:
             raise Refusal(404, "no mirror of that name on such a route")
         return _json(document)
 
+    async def restart_evidence(self, request: web.Request) -> web.Response:
+        """Forget what mirrors have shown, and begin anew."""
+        route, mirror = request.query.get("route"), request.query.get("mirror")
+        keys = self._supervisor.judging.keys(route, mirror)
+        if not keys and (route is not None or mirror is not None):
+            raise Refusal(404, "no mirror of that name on such a route")
+        actor: Actor = request[ACTOR]
+        for key in keys:
+            self._supervisor.judging.restart(key, f"{actor.name} from {actor.source} asked for it")
+        self._supervisor.audit.record(actor, "evidence.restart", "ok", detail=", ".join(keys)[:1000], request_id=request[REQUEST_ID])
+        return _json({"restarted": keys, "is_persisted": await self._supervisor.evidence.save()})
+
     async def audit(self, request: web.Request) -> web.Response:
         """The newest audit records, newest first."""
         text = request.query.get("limit", "100")

@@ -84,6 +84,18 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         refusals=(404,),
     ),
     Endpoint(
+        "POST",
+        "/api/v1/verdict/restart",
+        "restart_evidence",
+        "Forget what mirrors have shown, and begin anew: after a repair, or before a new question.",
+        schema="Restarted",
+        query=(
+            ("route", "Only the mirrors of this route.", {"type": "string"}),
+            ("mirror", "Only mirrors of this name.", {"type": "string"}),
+        ),
+        refusals=(*_CHANGE, 404),
+    ),
+    Endpoint(
         "GET",
         "/api/v1/exemplars",
         "exemplars",
@@ -409,6 +421,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         workers=_list_of(_object(slot=_COUNT, pid=_COUNT, is_confirmed=_FLAG, seconds=_NUMBER)),
         unconfirmed_workers=_SLOTS,
     ),
+    "Restarted": _object(restarted=_list_of(_TEXT), is_persisted=_FLAG),
     "AuditRecords": _object(
         head=_TEXT,
         records=_list_of(

@@ -1,0 +1,232 @@
+"""Evidence in the store: what is written, when, how much, and what a damaged or dead store costs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shadowproxy.config import from_plain
+from shadowproxy.control import evidencestore
+from shadowproxy.control.counts import Counts
+from shadowproxy.control.evidencestore import EvidenceStore
+from shadowproxy.control.judging import Judging
+from shadowproxy.errors import StateError
+from tests.control.conftest import plain, until
+from tests.judge.ticks import matrix_tick
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shadowproxy.config.model import Config
+
+
+class Rows:
+    """A store in memory, that can be broken."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.writes = 0
+        self.problem = ""
+
+    async def get(self, key: str) -> str | None:
+        """As Store."""
+        self._work()
+        return self.rows.get(key)
+
+    async def put(self, key: str, value: str) -> None:
+        """As Store."""
+        self._work()
+        self.writes += 1
+        self.rows[key] = value
+
+    async def close(self) -> None:
+        """As Store."""
+
+    def _work(self) -> None:
+        if self.problem:
+            raise StateError(self.problem)
+
+    @property
+    def kept(self) -> list[str]:
+        """The mirrors that have a row, by slot; "" for a free one."""
+        return [json.loads(text)["key"] if text else "" for _, text in sorted(self.rows.items())]
+
+
+def config(directory: Path, *routes: str) -> Config:
+    """A config with a mirror on each of `routes`."""
+    match = {name: {"path": f"/{name}"} for name in routes}
+    return from_plain(
+        plain(directory, routes=[{"name": name, "match": match[name], "live": "live", "mirror": [{"to": "shadow"}]} for name in routes])
+    )
+
+
+class Process:
+    """One run: a judging and what keeps its evidence."""
+
+    def __init__(self, rows: Rows, config: Config) -> None:
+        self.counts = Counts()
+        self.judging = Judging(config, self.counts)
+        self.account = self.counts.open(0)
+        self.store = EvidenceStore(self.judging, rows)
+
+    def see(self, route: str, **cells: int) -> None:
+        """A tick."""
+        tally: dict[str, Any] = {"type": "tally", "mirrors": {f"{route}/shadow": matrix_tick(**cells)}}
+        self.judging.add(self.account, tally)
+
+    def pairs(self) -> dict[str, int]:
+        """Of each route."""
+        return {case.route: case.evidence.pairs.pairs for case in self.judging.cases}
+
+
+async def test_what_one_process_wrote_the_next_goes_on_with(tmp_path: Path) -> None:
+    """Each mirror with its own; what never got a request takes no row."""
+    rows = Rows()
+    first = Process(rows, config(tmp_path, "a", "b", "c"))
+    assert not await first.store.save()
+    await first.store.restore()
+    first.see("a", **{"200,200": 5})
+    first.see("b", **{"200,500": 20})
+    assert await first.store.save()
+    assert rows.kept == ["a/shadow", "b/shadow"]
+    second = Process(rows, config(tmp_path, "c", "b", "a"))
+    await second.store.restore()
+    assert second.pairs() == {"a": 5, "b": 20, "c": 0}
+    assert "2 of 2" in repr(second.store)
+
+
+async def test_only_what_has_changed_is_written(tmp_path: Path) -> None:
+    """A quiet mirror costs nothing, and neither does one that was just read."""
+    rows = Rows()
+    first = Process(rows, config(tmp_path, "a", "b"))
+    await first.store.restore()
+    first.see("a", **{"200,200": 5})
+    first.see("b", **{"200,200": 5})
+    await first.store.save()
+    await first.store.save()
+    assert rows.writes == 2
+    first.see("a", **{"200,200": 5})
+    await first.store.save()
+    assert rows.writes == 3
+    second = Process(rows, config(tmp_path, "a", "b"))
+    await second.store.restore()
+    await second.store.save()
+    assert rows.writes == 3
+
+
+async def test_rows_of_mirrors_that_are_gone_are_used_again(tmp_path: Path) -> None:
+    """However often mirrors come and go, there are as many rows as there were mirrors at once."""
+    rows = Rows()
+    process = Process(rows, config(tmp_path, "a"))
+    await process.store.restore()
+    for number in range(20):
+        names = [f"r{number}", f"s{number}"]
+        process.judging.configure(config(tmp_path, *names))
+        for name in names:
+            process.see(name, **{"200,200": 5})
+        await process.store.save()
+        assert sorted(rows.kept) == [f"{name}/shadow" for name in names]
+    later = Process(rows, config(tmp_path, "other"))
+    await later.store.restore()
+    await later.store.save()
+    assert rows.kept == ["", ""]
+
+
+async def test_what_was_dropped_does_not_come_back(tmp_path: Path) -> None:
+    """Evidence of another setup is cleared from the store: going back to that setup later does not go on with it."""
+    rows = Rows()
+    first = Process(rows, config(tmp_path, "a"))
+    await first.store.restore()
+    first.see("a", **{"200,200": 5})
+    await first.store.save()
+    for name in ("b", "a"):
+        later = Process(rows, config(tmp_path, name))
+        await later.store.restore()
+        await later.store.save()
+        assert later.pairs() == {name: 0}
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "7", '"x"', '{"key": "a/shadow"}', '{"key": 1}', "[" * 100_000, '{"key": "a/shadow", "builds": []}']
+)
+async def test_a_row_that_cannot_be_read_costs_itself(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """And a line in the log; the rows behind it are read."""
+    rows = Rows()
+    first = Process(rows, config(tmp_path, "a", "b"))
+    await first.store.restore()
+    first.see("a", **{"200,200": 5})
+    first.see("b", **{"200,200": 6})
+    await first.store.save()
+    rows.rows["evidence.0"] = text
+    second = Process(rows, config(tmp_path, "a", "b"))
+    await second.store.restore()
+    assert second.pairs() == {"a": 0, "b": 6}
+    assert "dropped" in caplog.text or "key" in text
+
+
+async def test_two_rows_of_one_mirror_count_once(tmp_path: Path) -> None:
+    """Nobody is judged twice on the same pairs."""
+    rows = Rows()
+    first = Process(rows, config(tmp_path, "a"))
+    await first.store.restore()
+    first.see("a", **{"200,200": 5})
+    await first.store.save()
+    rows.rows["evidence.1"] = rows.rows["evidence.0"]
+    second = Process(rows, config(tmp_path, "a"))
+    await second.store.restore()
+    assert second.pairs() == {"a": 5}
+    await second.store.save()
+    assert rows.kept == ["a/shadow", ""]
+
+
+async def test_a_store_that_does_not_work_hurts_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At the start: nothing is known, which is said. Later: it is tried again, and what has grown since is written."""
+    rows = Rows()
+    first = Process(rows, config(tmp_path, "a"))
+    await first.store.restore()
+    first.see("a", **{"200,200": 5})
+    await first.store.save()
+    rows.problem = "disk on fire"
+    second = Process(rows, config(tmp_path, "a"))
+    await second.store.restore()
+    assert "disk on fire" in caplog.text
+    second.see("a", **{"200,200": 3})
+    assert not await second.store.save()
+    rows.problem = ""
+    assert await second.store.save()
+    assert rows.kept == ["a/shadow"]
+    third = Process(rows, config(tmp_path, "a"))
+    await third.store.restore()
+    assert third.pairs() == {"a": 3}
+
+
+async def test_a_row_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What is larger is not kept, which is said once."""
+    monkeypatch.setattr(evidencestore, "ROW_LIMIT", 300)
+    rows = Rows()
+    process = Process(rows, config(tmp_path, "a"))
+    await process.store.restore()
+    for _ in range(3):
+        process.see("a", **{"200,200": 5})
+        assert await process.store.save()
+    assert rows.kept == [""]
+    assert caplog.text.count("is not kept over restarts") == 1
+
+
+async def test_a_turn_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the usual pause: an alarm that people have seen is not lost with the process."""
+    monkeypatch.setattr(evidencestore, "SAVE_S", 1e6)
+    rows = Rows()
+    process = Process(rows, config(tmp_path, "a"))
+    await process.store.restore()
+    task = asyncio.get_running_loop().create_task(process.store.keep())
+    try:
+        process.see("a", **{"200,500": 20})
+        await until(lambda: rows.writes > 0, "written")
+        process.judging.restart("a/shadow", "test")
+        await until(lambda: json.loads(rows.rows["evidence.0"])["epoch"] == 2, "written again")
+    finally:
+        task.cancel()
