@@ -12,6 +12,7 @@
     │   ├── AdminUnreachable   no admin API answers at the address that was given or found
     │   └── AdminRefused       the admin API answered, and said no; carries its status and problem
     ├── StateError             the state store cannot be read or written
+    ├── PassportRefused        a tagged request whose signature does not hold; carries the reason, and what the client is told
     └── Unreadable             captured content in which secrets cannot be looked for; it is not kept
 
 A failure of a mirrored leg is never an exception: it is an outcome (`dataplane.outcome`).
@@ -109,6 +110,20 @@ class AdminRefused(ControlError):
 
 class StateError(ShadowproxyError):
     """The state store cannot be read or written."""
+
+
+class PassportRefused(ShadowproxyError):
+    """A tagged request whose signature does not hold: answered 403.
+
+    `reason` is the stable code that the counter carries (`passports.Reason`); `told` and `detail` are what the
+    client may know, and never tell an unknown key from a wrong signature.
+    """
+
+    def __init__(self, reason: str, told: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.told = told
+        self.detail = detail
 
 
 class Unreadable(ShadowproxyError):
