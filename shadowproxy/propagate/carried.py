@@ -35,7 +35,7 @@ BAGGAGE_BYTES_LIMIT: Final = 8192
 """W3C Baggage section 3.3.2: what fits both must be passed on, and what does not fit may be dropped."""
 
 _UNTAGGED: Final = frozenset({"", "0", "false"})
-_NAMELESS: Final = frozenset({"1", "on", "t", "true", "y", "yes"})
+_NAMELESS: Final = frozenset({"1", "on", "t", "test", "true", "y", "yes"})
 _TENANT_LIMIT: Final = 64
 _NOT_OF_A_TENANT: Final = re.compile(r"[^A-Za-z0-9._-]")
 _SYNTHETIC: Final = "synthetic_request"
@@ -111,7 +111,7 @@ class Carried:
         return replace(
             self,
             tenant=name,
-            baggage=tuple(member for member in self.baggage if key_of(member) not in _OURS),
+            baggage=tuple(member for member in self.baggage if not _our_key(member)),
             traceparent=self.traceparent or f"00-{getrandbits(128) or 1:032x}-{_span()}-01",
         )
 
@@ -122,7 +122,7 @@ class Carried:
             Values by name, without the names that have none; empty where nothing is carried.
         """
         found = {
-            TAG: self.tenant,
+            TAG: "true" if self.tenant == DEFAULT_TENANT else self.tenant,
             BAGGAGE: _baggage(self.tenant, self.baggage),
             TRACEPARENT: self._child(),
             TRACESTATE: self.tracestate,
@@ -155,12 +155,12 @@ def extract(fields: Fields) -> Carried:
                 values.setdefault(plain, []).append(_text(value))
     if not values:
         return NOTHING
-    members = members_of(values.get(BAGGAGE, ()))
+    members = [part.strip(" \t") for value in values.get(BAGGAGE, ()) for part in value.split(",")]
     parents = values.get(TRACEPARENT, [])
     # A parent that comes twice says as little as one that cannot be read (W3C Trace Context section 3.2).
     is_readable = len(parents) == 1 and _TRACEPARENT.fullmatch(parents[0].strip(" \t")) is not None
     found = Carried(
-        baggage=members,
+        baggage=tuple(member for member in members if _MEMBER.fullmatch(member)),
         traceparent=parents[0].strip(" \t") if is_readable else "",
         tracestate=_joined(values.get(TRACESTATE, ())) if is_readable else "",
         mark=_joined(values.get("x-shadow-mirror", ())),
@@ -189,27 +189,33 @@ def tenant_of(value: str) -> str:
     return DEFAULT_TENANT if plain in _NAMELESS else _NOT_OF_A_TENANT.sub("_", value[:_TENANT_LIMIT])
 
 
-def members_of(values: Iterable[str]) -> tuple[str, ...]:
-    """The well-formed members of one or several baggage fields, in order."""
-    parts = (part.strip(" \t") for value in values for part in value.split(","))
-    return tuple(part for part in parts if _MEMBER.fullmatch(part))
-
-
 def key_of(member: str) -> str:
     """The key of a baggage member."""
     return member.partition("=")[0].rstrip(" \t")
 
 
-def _tenant(tags: Iterable[str], baggage: Iterable[str]) -> str:
-    """The first tenant that a field or baggage names; "" where neither says that this is test traffic."""
+def _tenant(tags: Iterable[str], members: Iterable[str]) -> str:
+    """The first tenant that a field or a baggage member names; "" where neither says that this is test traffic."""
     # Gateways may have joined fields that came twice (RFC 9110 section 5.3).
     found = [tenant_of(part) for tag in tags for part in tag.split(",")]
-    members = [(key_of(member), unquote(member.partition("=")[2].partition(";")[0])) for member in baggage]
-    found += [tenant_of(value) for key, value in members if key == _SYNTHETIC]
+    said = [(_our_key(member), _value(member)) for member in members]
+    found += [DEFAULT_TENANT for key, value in said if key == _SYNTHETIC and tenant_of(value)]
     if not any(found):
         return ""
-    found += [tenant_of(value) for key, value in members if key == _TENANT]
+    found += [tenant_of(value) for key, value in said if key == _TENANT]
     return next((name for name in found if name not in {"", DEFAULT_TENANT}), DEFAULT_TENANT)
+
+
+def _our_key(member: str) -> str:
+    """Which of our members it is, in whatever case and however malformed; "" for other people's."""
+    key = key_of(member.partition(";")[0]).lower()
+    return key if key in _OURS else ""
+
+
+def _value(member: str) -> str:
+    """The decoded value of a member, without its properties; a member without a value says yes."""
+    _, equals, value = member.partition(";")[0].partition("=")
+    return unquote(value.strip(" \t")) if equals else "true"
 
 
 def _baggage(tenant: str, members: Iterable[str]) -> str:

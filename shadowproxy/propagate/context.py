@@ -14,9 +14,9 @@ not, and get functions that were passed through `bind`.
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from shadowproxy.propagate.carried import DEFAULT_TENANT, NOTHING, TRACEPARENT, TRACESTATE, Carried, extract, key_of, plain_name
 
@@ -41,13 +41,14 @@ def enter(carried: Carried) -> Token[Carried]:
 
 
 def leave(token: Token[Carried]) -> None:
-    """Put back what was in force before `enter`.
+    """Put back what was in force before `enter`; once for each token.
 
     Raises:
-        ValueError: the token is from another context.
         RuntimeError: the token was used before.
     """
-    _in_force.reset(token)
+    # A generator that was abandoned ends wherever the collector runs: nothing was put in force there.
+    with suppress(ValueError):
+        _in_force.reset(token)
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def bind(work: Callable[P, R]) -> Callable[P, R]:
     return bound
 
 
-def inject(headers: MutableMapping[str, str]) -> None:
+def inject(headers: MutableMapping[str, Any], sent: str = "") -> str:
     """Put what is carried into the headers of one outgoing call. Without anything to carry the headers stay as they are.
 
     What the caller has set stays, with these exceptions: baggage is merged, the caller's members first and winning;
@@ -92,10 +93,15 @@ def inject(headers: MutableMapping[str, str]) -> None:
 
     Args:
         headers: changed in place. Any mutable mapping; one that knows neither case nor repetition will do.
+        sent: the traceparent that was put into these headers for an earlier call, where a client that follows a
+            redirect uses them once more: it is renewed as well.
+
+    Returns:
+        The traceparent that was put in, for the next call's `sent`; "" for none.
     """
     carried = current()
     if not carried:
-        return
+        return ""
     own = extract(headers)
     # What a caller tags as somebody else's is that tenant's, in header and baggage alike.
     tenant = own.tenant or carried.tenant
@@ -108,7 +114,7 @@ def inject(headers: MutableMapping[str, str]) -> None:
     )
     fields = (merged.tagged(tenant) if tenant else merged).fields()
     parents = [value for name, value in headers.items() if name.lower() == TRACEPARENT]
-    if parents and set(parents) != {carried.traceparent}:
+    if not set(parents) <= {carried.traceparent, sent}:
         # A tracer at work: it has put its own span there, and knows what belongs to it.
         fields.pop(TRACEPARENT, None)
         fields.pop(TRACESTATE, None)
@@ -117,3 +123,4 @@ def inject(headers: MutableMapping[str, str]) -> None:
     for name in [name for name in headers if plain_name(name) in replaced]:
         headers.pop(name, None)
     headers.update(fields)
+    return fields.get(TRACEPARENT, "")

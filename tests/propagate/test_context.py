@@ -50,7 +50,7 @@ def test_a_tagged_job_begins_a_trace() -> None:
         first, second = dict[str, str](), dict[str, str]()
         inject(first)
         inject(second)
-    assert first["X-Test-Traffic"] == "default"
+    assert first["X-Test-Traffic"] == "true"
     assert first["traceparent"][3:35] == second["traceparent"][3:35] == carried.trace_id
     assert first["traceparent"] != second["traceparent"]
 
