@@ -1,4 +1,4 @@
-"""The static page: three files, read once, served from memory."""
+"""The static page: five files, read once, served from memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from aiohttp import web
 
 from shadowproxy.control.admin.problem import Refusal
 
-_TYPES: Final = {"index.html": "text/html", "app.js": "text/javascript", "style.css": "text/css"}
+_TYPES: Final = {
+    "index.html": "text/html",
+    "app.js": "text/javascript",
+    "text.js": "text/javascript",
+    "verdict.js": "text/javascript",
+    "style.css": "text/css",
+}
 
 
 class Page:

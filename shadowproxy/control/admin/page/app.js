@@ -1,33 +1,20 @@
-"use strict";
+import { count, ms, row, share } from "./text.js";
+import { tell, WORST_FIRST } from "./verdict.js";
 
 // The token lives in this variable alone: no cookie and no storage that another page or a later visit could use.
 let token = "";
 let timer = 0;
 
+// What /api/v1/verdict said last, by route and mirror, and when it may be asked again: a verdict costs the proxy more than counts do.
+let verdicts = new Map();
+let nextVerdicts = 0;
+
 const EVERY_MS = 2000;
+const VERDICTS_EVERY_MS = 4000;
+const VERDICTS_REST = 20;
 const QUANTILES = ["p50", "p90", "p99", "p999"];
 const at = (id) => document.getElementById(id);
-
-// Everything from the proxy is set as text, never as markup: it can hold what strangers sent.
-function cell(row, text, kind = "td") {
-  const made = document.createElement(kind);
-  made.textContent = text;
-  if (kind === "th") made.scope = "row";
-  row.append(made);
-  return made;
-}
-
-function row(body, head, values) {
-  const made = document.createElement("tr");
-  cell(made, head, "th");
-  for (const value of values) cell(made, value);
-  body.append(made);
-  return made;
-}
-
-const ms = (seconds) => (seconds === null ? "–" : (seconds * 1000).toFixed(seconds < 0.1 ? 2 : 0));
-const share = (value) => (value === null ? "–" : (value * 100).toFixed(value < 0.01 ? 3 : 1) + " %");
-const count = (value) => value.toLocaleString("en");
+const nameOf = (one) => JSON.stringify([one.route, one.mirror]);
 
 function summary(mirror) {
   const bodies = mirror.bodies.equal + mirror.bodies.different;
@@ -47,6 +34,8 @@ function article(mirror) {
   part("route").textContent = mirror.route;
   part("mirror").textContent = mirror.mirror;
   part("summary").textContent = summary(mirror);
+  const verdict = verdicts.get(nameOf(mirror));
+  if (verdict) tell(part, verdict);
   for (const byte of ["first", "last"]) {
     for (const side of ["live", "shadow"]) {
       row(part("latency"), `${side}, ${byte} byte`, QUANTILES.map((name) => ms(mirror.latency[side][byte][name])));
@@ -66,21 +55,48 @@ function show(compared) {
   at("state").textContent = `generation ${compared.generation} · ${compared.time}` + (compared.is_killed ? " · KILL SWITCH ON: nothing is mirrored" : "");
   at("mirrors").replaceChildren(...compared.mirrors.map(article));
   if (!compared.mirrors.length) at("state").textContent += " · no route has a mirror";
+  const said = new Set([...verdicts.values()].map((verdict) => verdict.verdict));
+  const worst = WORST_FIRST.find((outcome) => said.has(outcome));
+  document.title = worst ? `${worst} · shadowproxy` : "shadowproxy";
+}
+
+const ask = (path) => fetch(path, { headers: { Authorization: `Bearer ${token}` }, cache: "no-store", credentials: "omit" });
+
+// Without verdicts the page shows counts: an answer that cannot be had leaves none behind that is old.
+async function askVerdicts() {
+  const asked = performance.now();
+  if (asked < nextVerdicts) return;
+  try {
+    const answer = await ask("/api/v1/verdict");
+    verdicts = new Map(answer.ok ? (await answer.json()).verdicts.map((one) => [nameOf(one), one]) : []);
+  } catch {
+    verdicts = new Map();
+  }
+  const now = performance.now();
+  nextVerdicts = now + Math.max(VERDICTS_EVERY_MS, VERDICTS_REST * (now - asked));
+}
+
+function lock(problem) {
+  token = "";
+  verdicts = new Map();
+  nextVerdicts = 0;
+  at("login").hidden = false;
+  at("mirrors").replaceChildren();
+  at("problem").textContent = problem;
 }
 
 async function refresh() {
   try {
-    const answer = await fetch("/api/v1/compare", { headers: { Authorization: `Bearer ${token}` }, cache: "no-store", credentials: "omit" });
+    const answer = await ask("/api/v1/compare");
     if (answer.status === 401 || answer.status === 429) {
-      token = "";
-      at("login").hidden = false;
-      at("mirrors").replaceChildren();
-      at("problem").textContent = answer.status === 401 ? "That token is not right." : "Too many wrong tokens: wait a minute.";
+      lock(answer.status === 401 ? "That token is not right." : "Too many wrong tokens: wait a minute.");
       return;
     }
     if (!answer.ok) throw new Error(`the proxy answered ${answer.status}`);
+    const compared = await answer.json();
+    await askVerdicts();
     at("login").hidden = true;
-    show(await answer.json());
+    show(compared);
   } catch (error) {
     at("state").textContent = `not reachable: ${error.message}`;
   }

@@ -1,0 +1,143 @@
+"""The page at / in a real browser: verdicts with their reasons, whatever strangers sent shown as text, and counts where there is no verdict."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.kit import Client, Origin, SupervisedProxy
+from tests.kit.answers import ok
+from tests.kit.chromium import MISSING, PROGRAM, Chromium
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.kit.chromium import Page
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
+
+HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
+
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """One browser for all pages."""
+    with Chromium(tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
+@pytest.fixture
+def origins() -> Iterator[dict[str, Origin]]:
+    """Live, and a shadow that answers with markup wherever it can."""
+    made = {name: Origin(name) for name in ("live", "shadow")}
+    json = ("Content-Type", "application/json")
+    made["live"].answer = ok(b'{"a": 1, "b": "x"}', fields=[json, ("X-Version", HOSTILE)])
+    made["shadow"].answer = ok(b'{"a": 1, "%s": "%s"}' % ((HOSTILE.encode(),) * 2), status=500, fields=[json, ("X-Version", HOSTILE)])
+    yield made
+    for origin in made.values():
+        origin.stop()
+
+
+def config(origins: dict[str, Origin]) -> dict[str, Any]:
+    """Two routes: one is asked, one is quiet."""
+    judge = {"latency": {"resolution": "1s"}, "slo": ["250ms"]}
+    mirror = [{"to": "shadow", "judge": judge, "capture": {"per_second": 1000}}]
+    return {
+        "listen": [{"name": "front"}],
+        "fleets": {name: {"endpoints": [origin.url], "revision": "header:x-version"} for name, origin in origins.items()},
+        "routes": [
+            {"name": "orders", "match": {"path": "/orders"}, "live": "live", "mirror": mirror},
+            {"name": "rest", "live": "live", "mirror": mirror},
+        ],
+    }
+
+
+def opened(browser: Chromium, proxy: SupervisedProxy) -> Page:
+    """The page, with the token given."""
+    page = browser.open(f"http://{proxy.admin[0]}:{proxy.admin[1]}/")
+    page.evaluate(f"document.getElementById('token').value = '{proxy.token}'; document.getElementById('login').requestSubmit()")
+    return page
+
+
+def shown(page: Page, text: str) -> str:
+    """What the page says, once it says `text`."""
+    deadline = time.monotonic() + 60
+    while text not in (said := str(page.evaluate("document.body.innerText"))):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.1)
+    return said
+
+
+def complaints(page: Page) -> list[str]:
+    """What the browser complained about, but for the icon that it asks for by itself and that there is none of."""
+    own = "Failed to load resource: the server responded with a status of 404 (Not Found)"
+    return [one for one in page.complaints if one != own]
+
+
+def ask(proxy: SupervisedProxy, count: int, target: str) -> None:
+    """Requests one after the other."""
+    with Client(proxy.address("front")) as client:
+        for _ in range(count):
+            assert client.get(target, ("X-Note", HOSTILE)).status == 200
+
+
+def test_verdicts_are_on_the_page_as_text(browser: Chromium, origins: dict[str, Origin], tmp_path: Path) -> None:
+    """The sentence, the intervals and what to run next; nothing of what the shadow sent is markup, and the page asks for its own files only."""
+    with SupervisedProxy(config(origins), tmp_path) as proxy:
+        ask(proxy, 60, "/orders?q=%3Cscript%3E")
+        page = opened(browser, proxy)
+        said = shown(page, "REGRESSION")
+        said = shown(page, HOSTILE)
+        for text in (
+            "more errors than live: 200 -> 500", "pairs compared with live", "errors, in points", "latency, ratio", "over 0.25 s, in points",
+            "no request has been compared yet", "shadowproxy report --route orders --mirror shadow", "shadowproxy diff show", f"builds: live {HOSTILE}",
+        ):  # fmt: skip
+            assert text in said, said
+        assert page.evaluate("document.title") == "REGRESSION · shadowproxy"
+        assert page.evaluate("[typeof window.hacked, document.images.length, document.querySelectorAll('script').length]") == [
+            "undefined",
+            0,
+            1,
+        ]
+        assert page.evaluate("[...document.querySelectorAll('.outcome')].map(one => one.textContent)") == ["REGRESSION", "UNDECIDED"]
+        for width in (320, 734, 1280):
+            page.resize(width, 1600)
+            assert page.evaluate(OVERFLOW) <= 0, width
+        assert complaints(page) == []
+        own = f"http://{proxy.admin[0]}:{proxy.admin[1]}/"
+        assert {one.removeprefix(own) for one in page.requests} <= {
+            "", "favicon.ico", "page/app.js", "page/text.js", "page/verdict.js", "page/style.css", "api/v1/compare", "api/v1/verdict",
+        }  # fmt: skip
+        (tmp_path / "page.png").write_bytes(base64.b64decode(page.command("Page.captureScreenshot")["data"]))
+
+
+def test_an_undecided_verdict_says_how_far_it_is(browser: Chromium, origins: dict[str, Origin], tmp_path: Path) -> None:
+    """About how many more pairs, and a bar of it."""
+    origins["shadow"].answer = ok(b"hello")
+    with SupervisedProxy(config(origins), tmp_path) as proxy:
+        ask(proxy, 60, "/orders")
+        page = opened(browser, proxy)
+        said = shown(page, "more for a verdict")
+        assert "UNDECIDED" in said
+        assert page.evaluate("[...document.querySelectorAll('progress')].map(one => one.hidden ? null : one.value > 0 && one.value < 1)")[0]
+        assert complaints(page) == []
+
+
+def test_without_verdicts_there_are_counts(browser: Chromium, origins: dict[str, Origin], tmp_path: Path) -> None:
+    """When the verdicts cannot be had, the page shows the rest and leaves no old verdict behind."""
+    with SupervisedProxy(config(origins), tmp_path) as proxy:
+        ask(proxy, 20, "/orders")
+        page = browser.open(f"http://{proxy.admin[0]}:{proxy.admin[1]}/")
+        page.evaluate("const fetched = fetch; window.fetch = (path, given) => fetched(path.replace('/verdict', '/nothing'), given)")
+        page.evaluate(f"document.getElementById('token').value = '{proxy.token}'; document.getElementById('login').requestSubmit()")
+        said = shown(page, "eligible requests")
+        assert "200 → 500" in said
+        assert "pairs compared with" not in said
+        assert page.evaluate("[...document.querySelectorAll('.verdict')].every(one => one.hidden)")
+        assert page.evaluate("document.title") == "shadowproxy"
