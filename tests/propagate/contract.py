@@ -217,7 +217,8 @@ def fields_of_the_caller_are_merged(call: Call, origin: Origin) -> None:
     """Its own come once, under any spelling; its baggage wins; its other fields are untouched."""
     own = {"x-test-traffic": "mine", "BAGGAGE": "plan=mine", "x-shadow-mirror": "own;by=2", "Accept-Language": "eo"}
     with carrying(extract(TAGGED)):
-        call(url_of(origin, "/down"), own)
+        call(url_of(origin, "/down"), given := dict(own))
+    assert given == own
     (seen,) = origin.seen("/down")
     assert seen.one("X-Test-Traffic") == "mine"
     assert seen.one("baggage") == "synthetic_request=true,test_tenant=mine,plan=mine,user=4711;p=1"

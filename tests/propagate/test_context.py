@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,6 +19,11 @@ from multidict import CIMultiDict
 
 from shadowproxy.propagate import NOTHING, Carried, bind, carrying, current, extract, inject, tagged
 from tests.propagate.fields import PARENT, TRACE, incoming
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+ROOT = Path(__file__).parents[2]
 
 CANARY = Carried(tenant="canary-7", baggage=("user=4711;p=1", "plan=a%20b"), traceparent=PARENT, tracestate="v=1", mark="shadow;by=x")
 
@@ -207,3 +217,32 @@ def test_fields_of_other_people_are_not_touched(fields: dict[str, str], own: dic
     with carrying(extract(fields)):
         inject(headers)
     assert {name: headers[name] for name in own} == own
+
+
+@pytest.mark.parametrize(
+    ("module", "brings"),
+    [("", set()), (".asgi", set()), (".wsgi", set()), (".httpx", set()), (".aiohttp", {"aiohttp"}), (".requests", {"requests"})],
+)
+def test_importing_brings_no_more_than_the_framework(module: str, brings: set[str]) -> None:
+    """Services of other people do not get our dependencies: the standard library, this package, and what an integration is named for."""
+    program = f"import sys; before = set(sys.modules); import shadowproxy.propagate{module}; print(*set(sys.modules) - before)"
+    printed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    ours = {name for name in printed if name.partition(".")[0] == "shadowproxy"}
+    assert all(name == "shadowproxy" or name.startswith("shadowproxy.propagate") for name in ours)
+    found = {name.partition(".")[0] for name in printed} - sys.stdlib_module_names - {"shadowproxy"}
+    assert found & {"aiohttp", "httptools", "httpx", "requests", "uvloop", "yaml"} == brings
+    assert found if brings else not found
+
+
+def test_abandoned_generators_end_anywhere() -> None:
+    """A generator that is left in the middle of a block may be closed in another context: nothing is raised, nothing is changed there."""
+
+    def generator() -> Generator[str, None, None]:
+        with tagged("inside"):
+            yield current().tenant
+
+    pieces = generator()
+    assert copy_context().run(next, pieces) == "inside"
+    with tagged("here"):
+        pieces.close()
+        assert current().tenant == "here"
