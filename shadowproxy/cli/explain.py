@@ -11,6 +11,8 @@ With `--output json` one object is printed::
     refused   {status, code, detail} of the answer that the client gets from the proxy itself, null where a fleet answers
     routes    [{name, takes, failed}] in the order they were asked; `failed` is the first condition that does not hold
     live      {fleet, endpoints} of the route that takes it, or null
+    test      of a tagged request {tenant, counts_as: read|write, goes_to: live|sink|partition|refuse, to, asks_first, target, added}, else null:
+              `to` is a sink or fleet, `asks_first` the sink whose own answer comes before live's, `target` and `added` what a partition changes
     mirrors   [{name, to, endpoints, decision, reason, share, sampled, copied, unit, head, removed, added}]:
               `decision` is `copy`, `by_chance` or the fate that the counters carry; `share` the probability in [0, 1]
               that such a request is copied; `sampled` and `copied` the ends of the ranges in the hash space;
@@ -26,7 +28,6 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy.config import load_file
-from shadowproxy.dataplane.fields import SAFE_METHODS
 from shadowproxy.dataplane.forwarded import ForwardedFields, is_looping, networks
 from shadowproxy.dataplane.head import CHUNKED
 from shadowproxy.dataplane.request_head import RequestHeads
@@ -34,6 +35,7 @@ from shadowproxy.dataplane.tee import MARK, copied_lines
 from shadowproxy.errors import BadRequest
 from shadowproxy.policy import bare_host, compile_policy
 from shadowproxy.policy.explain import Facts, MirrorFinding, explain, percent
+from shadowproxy.policy.tenancy import LIVE, REFUSE, SINK_FLEET, UNRULED, DestinationPolicy, refusal
 
 if TYPE_CHECKING:
     import argparse
@@ -110,13 +112,15 @@ def head_of(arguments: argparse.Namespace, listener: Listener) -> bytes:
 
 def describe(config: Config, listener: Listener, head: bytes, client: str, body_bytes: int) -> dict[str, Any]:
     """What becomes of the request with the head `head`, in the terms of the module's text."""
-    found: dict[str, Any] = {"request": None, "refused": None, "routes": [], "live": None, "mirrors": []}
+    found: dict[str, Any] = {"request": None, "refused": None, "routes": [], "live": None, "test": None, "mirrors": []}
     policy = compile_policy(config, 1)
     limits = config.limits
     try:
         if len(head) > limits.head:
             raise BadRequest(431, "head_too_long", f"read {len(head)} bytes of a head, limit {limits.head}")  # noqa: TRY301  as accept.py does
-        parts = RequestHeads(policy.wanted, policy.touched, count_limit=limits.header_count, line_limit=limits.request_line).read(head)
+        parts = RequestHeads(
+            policy.wanted, policy.touched, policy.tags, count_limit=limits.header_count, line_limit=limits.request_line
+        ).read(head)
     except BadRequest as error:
         found["refused"] = _refusal(error.status, error.code, error.detail)
         return found
@@ -145,7 +149,7 @@ def describe(config: Config, listener: Listener, head: bytes, client: str, body_
         "listener": listener.name,
         "client": client,
         "body_bytes": facts.body_bytes,
-        "is_tagged": fields.is_tagged,
+        "is_tagged": bool(fields.tenant),
         "is_marked": facts.is_marked,
     }
     explanation = explain(policy, facts)
@@ -154,7 +158,9 @@ def describe(config: Config, listener: Listener, head: bytes, client: str, body_
     if explanation.route is not None:
         live = explanation.route.live
         found["live"] = {"fleet": live, "endpoints": list(config.fleets[live].endpoints)}
-    if found["refused"] is None:
+        if fields.tenant:
+            found["test"] = _test(explanation.route, parts)
+    if found["refused"] is None and (found["test"] is None or found["test"]["goes_to"] == "live"):
         found["mirrors"] = _mirrors(config, explanation, parts, head, forwarded)
     return found
 
@@ -171,15 +177,40 @@ def _local_answer(config: Config, route: RoutePolicy | None, parts: RequestParts
         return _refusal(413, "body_too_large", f"the body is {facts.body_bytes} bytes, limit {limit}")
     if route is None:
         return _refusal(404, "no_route", "no route takes this request")
-    if fields.is_tagged and method not in SAFE_METHODS and route.refuses_tagged_writes:
-        detail = f"route {route.name!r} has no rule for test traffic that writes (test_traffic.writes)"
-        return _refusal(409, "tagged_write_without_rule", detail)
     if is_looping(fields):
         return _refusal(508, "mirror_loop", "this request has been through this proxy before")
     if fields.max_forwards == 0 and method in (b"OPTIONS", b"TRACE"):
         status = 200 if method == b"OPTIONS" else 405
         return _refusal(status, "max_forwards", "Max-Forwards is 0: the proxy is the final recipient and answers itself")
+    if fields.tenant:
+        _, destination = _decision(route, parts)
+        if destination.kind in (REFUSE, UNRULED):
+            return _refusal(409, *refusal(destination, route.name))
     return None
+
+
+def _decision(route: RoutePolicy, parts: RequestParts) -> tuple[bool, DestinationPolicy]:
+    """Whether a tagged request writes, and where it goes. Its body is not known here: rules that look at it are asked about an empty one."""
+    method, target, _, fields = parts
+    return route.tests.decide(method, target, fields.lines, b"", is_upgrade=bool(fields.upgrade))
+
+
+def _test(route: RoutePolicy, parts: RequestParts) -> dict[str, Any]:
+    """What a tagged request is taken for, and where it goes instead of live, if it does."""
+    fields = parts[3]
+    is_write, destination = _decision(route, parts)
+    rewrite = destination.rewrite
+    target = rewrite.target(parts[1], fields.tenant) if rewrite is not None else parts[1]
+    lines = rewrite.lines(fields.lines, fields.tenant, b"<endpoint>") if rewrite is not None else fields.lines
+    return {
+        "tenant": _text(fields.tenant),
+        "counts_as": "write" if is_write else "read",
+        "goes_to": ("live", "sink", "partition", "refuse", "refuse")[destination.kind],
+        "to": destination.to,
+        "asks_first": route.tests.asks.removeprefix(SINK_FLEET) if destination.kind == LIVE and not is_write else "",
+        "target": _text(target),
+        "added": [_text(line) for line in lines if line not in fields.lines],
+    }
 
 
 def _mirrors(
@@ -253,14 +284,34 @@ def render(found: dict[str, Any]) -> str:
         lines.append("live and shadow hear nothing of it")
         return "\n".join(lines)
     live = found["live"]
-    lines.append(f"live: {live['fleet']} ({', '.join(live['endpoints'])})")
-    if request["is_tagged"]:
-        lines.append("tagged, and reads: goes to live like any other")
+    test = found["test"]
+    if test is not None:
+        lines += _test_lines(test)
+    if test is None or test["goes_to"] == "live":
+        lines.append(f"live: {live['fleet']} ({', '.join(live['endpoints'])})")
+    else:
+        lines.append("live hears nothing of it")
+        return "\n".join(lines)
     for mirror in found["mirrors"]:
         lines += _mirror_lines(mirror)
     if not found["mirrors"]:
         lines.append("the route has no mirror")
     return "\n".join(lines)
+
+
+def _test_lines(test: dict[str, Any]) -> list[str]:
+    where = {"live": "live, like any other", "sink": f"sink {test['to']}", "partition": f"partition {test['to']}"}.get(
+        test["goes_to"], "nobody"
+    )
+    lines = [f"a test of tenant {test['tenant']}; counts as a {test['counts_as']}: goes to {where}"]
+    if test["counts_as"] == "write" and test["goes_to"] != "refuse":
+        lines.append("  written to the ledger first")
+    if test["asks_first"]:
+        lines.append(f"  sink {test['asks_first']} is asked first: the tenant's own writes are there")
+    if test["goes_to"] == "partition":
+        lines.append(f"  as {test['target']}")
+        lines += [f"  with {line}" for line in test["added"]]
+    return lines
 
 
 def _mirror_lines(mirror: dict[str, Any]) -> list[str]:

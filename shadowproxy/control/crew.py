@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Final
 from shadowproxy.config import to_plain
 from shadowproxy.config.arms import arms
 from shadowproxy.control.slots import Slots
-from shadowproxy.control.worker import State, Worker
+from shadowproxy.control.worker import SharedMemory, State, Worker
 from shadowproxy.dataplane import messages
 from shadowproxy.errors import ControlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from typing import Any
 
     from shadowproxy.config.model import Config
@@ -85,6 +85,8 @@ class Crew:
         on_access: called with the access records of each tally.
         on_tally: called with each tally and its worker's account, once it is added to the counts.
         on_captured: called with the pairs that a worker kept whole.
+        on_message: what else takes messages of workers, by their type; it answers the worker, if it does, by `Worker.send`.
+        tell: what else workers must know with a config: merged into each `policy` message.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class Crew:
         on_access: Callable[[list[dict[str, Any]]], None],
         on_tally: Callable[[Account, Message], None],
         on_captured: Callable[[list[dict[str, Any]]], None] = lambda _: None,
+        on_message: Mapping[str, Callable[[Worker, Message], None]] | None = None,
+        tell: Callable[[Config], Message] = lambda _: {},
     ) -> None:
         self.is_killed = False
         self.restarts = 0
@@ -109,6 +113,9 @@ class Crew:
         self._on_access = on_access
         self._on_tally = on_tally
         self._on_captured = on_captured
+        self._on_message = dict(on_message or {})
+        self._tell = tell
+        self._traces = SharedMemory("shadowproxy-traces", messages.TRACES_BYTES)
         self._slots = Slots()
         self._orders: Orders | None = None
         self._places: list[Place] = []
@@ -217,6 +224,10 @@ class Crew:
         for worker in self._workers:
             worker.send({"type": "rotate"})
 
+    def repeat_policy(self) -> None:
+        """Tell every worker the policy again: what `tell` adds to it has changed. Never blocks."""
+        self._send_policy()
+
     def switch(self, order: int, *, is_killed: bool) -> list[tuple[Worker, asyncio.Future[None]]]:
         """Stop or resume mirroring everywhere: shared words first, then the message.
 
@@ -249,6 +260,7 @@ class Crew:
             await self._changed(1.0)
         self._watch.cancel()
         await asyncio.gather(self._watch, *self._tasks, return_exceptions=True)
+        self._traces.close()
 
     def end_now(self) -> None:
         """SIGKILL every worker; `drain` then returns as soon as they have been counted out."""
@@ -265,7 +277,7 @@ class Crew:
         lent = self._listeners.lent(orders.config.listen, place.slot, place.size)
         account = self._counts.open(place.slot)
         try:
-            worker = Worker(self._command, place.slot, lent, account, on_message=self._receive, on_end=self._ended)
+            worker = Worker(self._command, place.slot, lent, account, self._traces.descriptor, on_message=self._receive, on_end=self._ended)
         except OSError as error:
             self._counts.close(account, (), {})
             _log.error("worker %d cannot be started: %s", place.slot, error.strerror)
@@ -329,7 +341,10 @@ class Crew:
             case "ready":
                 pass
             case other:
-                raise ValueError(f"unknown type {other!r}")
+                handler = self._on_message.get(other)
+                if handler is None:
+                    raise ValueError(f"unknown type {other!r}")
+                handler(worker, message)
 
     def _ended(self, worker: Worker, problem: str) -> None:
         if problem:
@@ -388,7 +403,7 @@ class Crew:
             "slots": orders.slots,
             "killed": self.is_killed,
             "instance": self._instance,
-        }
+        } | self._tell(orders.config)
         return messages.encode(message)
 
     def _send_policy(self) -> None:

@@ -35,6 +35,7 @@ from shadowproxy.control.exemplars import Exemplars
 from shadowproxy.control.judging import Judging
 from shadowproxy.control.killswitch import KillSwitch
 from shadowproxy.control.listeners import Listeners, bind_one, bound_address
+from shadowproxy.control.passports import Passports
 from shadowproxy.control.places import Places, Token
 from shadowproxy.control.reload import Reloader
 from shadowproxy.errors import ControlError, ShadowproxyError
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shadowproxy.control")
 
-WORKER_COMMAND: Final = (sys.executable, "-m", "shadowproxy.dataplane.worker")
+WORKER_COMMAND: Final = (sys.executable, "-m", "shadowproxy.dataplane.process")
 
 CLEAN: Final = 0
 CUT_SHORT: Final = 1
@@ -93,6 +94,7 @@ class Supervisor:
         self.access = AccessWriter(config.access_log)
         self.judging = Judging(config, self.counts)
         self.evidence = EvidenceStore(self.judging, self.store)
+        self.passports = Passports(config, self.started_at)
         self.crew = Crew(
             command,
             self.listeners,
@@ -101,6 +103,8 @@ class Supervisor:
             on_access=self.access.write,
             on_tally=self.judging.add,
             on_captured=self._judge_bodies,
+            on_message={"nonces": self.passports.on_nonces},
+            tell=self.passports.tell,
         )
         self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
         self.scrubber: Scrubber | None = None
@@ -260,6 +264,9 @@ class Supervisor:
             _log.exception("reload failed")
 
     def _follow(self, config: Config) -> None:
+        if self.passports.refresh(config):
+            self.crew.repeat_policy()
+        self.crew.rotation_problem = self.passports.problem or self.crew.rotation_problem
         self.access.configure(config.access_log)
         self.judging.configure(config)
         rules = _rules_of(config)

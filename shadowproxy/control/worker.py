@@ -22,7 +22,7 @@ from shadowproxy.control.channel import Channel
 from shadowproxy.dataplane.messages import KILL_WORD, WORDS, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shadowproxy.control.counts import Account
 
@@ -62,6 +62,7 @@ class Worker:
         slot: its place in the crew, from 0.
         listeners: (name, file descriptor) of each socket it accepts from.
         account: where its tallies are counted.
+        traces_fd: the memory of tagged traces that all workers share; stays the caller's.
         on_message: called with the worker and each message but `done`.
         on_end: called once, when the channel has ended, with the reason or "".
 
@@ -75,6 +76,7 @@ class Worker:
         slot: int,
         listeners: Sequence[tuple[str, int]],
         account: Account,
+        traces_fd: int,
         *,
         on_message: Callable[[Worker, Message], None],
         on_end: Callable[[Worker, str], None],
@@ -89,18 +91,20 @@ class Worker:
         self._on_message = on_message
         self._on_end = on_end
         self._awaited: dict[int, asyncio.Future[None]] = {}
-        self._memory, words_fd = _shared_words()
-        self.words = memoryview(self._memory).cast("Q")
+        self._memory = SharedMemory("shadowproxy-words", WORDS * WORD_BYTES)
+        self.words = memoryview(self._memory.map).cast("Q")
+        words_fd = self._memory.descriptor
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._process = _spawn(command, slot, theirs.fileno(), words_fd, listeners)
+            self._process = _spawn(
+                [*command, "--slot", str(slot)], {"channel": theirs.fileno(), "words": words_fd, "traces": traces_fd}, listeners
+            )
         except OSError:
             ours.close()
             self._release_words()
             raise
         finally:
             theirs.close()
-            os.close(words_fd)
         self.pid = self._process.pid
         self._channel = Channel(ours, self._receive, self._ended)
 
@@ -193,23 +197,35 @@ class Worker:
         self._memory.close()
 
 
-def _shared_words() -> tuple[mmap.mmap, int]:
-    """A fresh memory of zeroed words, and the file descriptor to hand to the worker."""
-    descriptor = os.memfd_create("shadowproxy-words", os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, WORDS * WORD_BYTES)
-    return mmap.mmap(descriptor, WORDS * WORD_BYTES), descriptor
+class SharedMemory:
+    """Zeroed memory with a file descriptor to hand to workers.
+
+    Args:
+        name: what it is called in /proc.
+        size: bytes.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        self.descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+        os.ftruncate(self.descriptor, size)
+        self.map = mmap.mmap(self.descriptor, size)
+
+    def close(self) -> None:
+        """Let go of it; workers keep theirs."""
+        self.map.close()
+        os.close(self.descriptor)
 
 
-def _spawn(
-    command: Sequence[str], slot: int, channel_fd: int, words_fd: int, listeners: Sequence[tuple[str, int]]
-) -> subprocess.Popen[bytes]:
-    arguments = [*command, "--channel", str(channel_fd), "--words", str(words_fd), "--slot", str(slot)]
+def _spawn(command: Sequence[str], descriptors: Mapping[str, int], listeners: Sequence[tuple[str, int]]) -> subprocess.Popen[bytes]:
+    arguments = list(command)
+    for name, descriptor in descriptors.items():
+        arguments += [f"--{name}", str(descriptor)]
     for name, descriptor in listeners:
         arguments += ["--listener", f"{name}={descriptor}"]
     return subprocess.Popen(  # noqa: S603 our own program, no shell
         arguments,
         stdin=subprocess.DEVNULL,
         stdout=2,  # stdout belongs to the access log
-        pass_fds=(channel_fd, words_fd, *(descriptor for _, descriptor in listeners)),
+        pass_fds=(*descriptors.values(), *(descriptor for _, descriptor in listeners)),
         process_group=0,  # Ctrl-C at a terminal reaches control alone, which then drains the workers
     )

@@ -31,7 +31,8 @@ import time
 from typing import TYPE_CHECKING, Final, cast
 
 from shadowproxy.dataplane import tcp
-from shadowproxy.dataplane.exchange import CONTINUE, Exchange
+from shadowproxy.dataplane.admission import CONTINUE
+from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.forwarded import ForwardedFields, Networks, plain_address
 from shadowproxy.dataplane.framing import ChunkedReader
 from shadowproxy.dataplane.head import CHUNKED
@@ -41,6 +42,7 @@ from shadowproxy.dataplane.request_head import RequestHead, RequestParts
 from shadowproxy.errors import BadRequest
 
 if TYPE_CHECKING:
+    from shadowproxy.dataplane.gate import Gate
     from shadowproxy.dataplane.tunnel import Tunnel
     from shadowproxy.dataplane.worker import Worker
 
@@ -74,8 +76,8 @@ class ClientConnection:
 
     __slots__ = (
         "_body", "_buffer", "_discarded", "_has_eof", "_is_pumping", "_is_reading_paused", "_left", "_pending", "_tunnel", "_unsent",
-        "address", "deadline_ns", "exchange", "forwarded", "is_last", "is_write_blocked", "listener", "state", "transport", "trusted",
-        "watched_tick", "worker",
+        "address", "deadline_ns", "exchange", "forwarded", "gate", "is_last", "is_write_blocked", "listener", "scheme", "state", "transport",
+        "trusted", "watched_tick", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: Worker, listener: str, trusted: Networks) -> None:
@@ -90,6 +92,8 @@ class ClientConnection:
         self.watched_tick = 0
         self.transport: asyncio.Transport
         self.address = b""
+        self.scheme = b"http"
+        self.gate: Gate | None = worker.gates.get(listener)
         self.forwarded: ForwardedFields
         self._buffer: HeadBuffer | None = None
         self._pending = b""
@@ -114,7 +118,7 @@ class ClientConnection:
         peer = transport.get_extra_info("peername")
         host = plain_address(str(peer[0])) if peer else ""
         self.address = host.encode()
-        scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
+        self.scheme = scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
         if not worker.admit_client(self):
             self.state = CLOSING
             self.transport.abort()
@@ -464,19 +468,17 @@ class ClientConnection:
         worker.requests += 1
         if worker.access_sample:
             worker.log_access(self, exchange, status)
-        if self.is_last or not exchange.is_request_done:
-            self._close_softly()
-        else:
-            self._next()
+        self.is_last = self.is_last or not exchange.is_request_done
+        self._next()
 
     def _next(self) -> None:
         """Begin the next request, or wait for it."""
+        if self.is_last:
+            self._close_softly()
+            return
         if self.is_write_blocked:
             # Who does not read answers gets no more of them: begun requests would pile up their answers here.
             self.state = WAIT
-            return
-        if self.is_last:
-            self._close_softly()
             return
         self.state = IDLE
         self.worker.deadlines.set(self, time.monotonic_ns() + self.worker.idle_ns)
@@ -488,11 +490,12 @@ class ClientConnection:
         elif self._has_eof and not self._pending:
             self.close_flushed()
 
-    def refuse(self, status: int, code: str, detail: str, *, is_head: bool = False) -> None:
-        """Answer with a problem document instead of going on; the request's framing decides whether the connection survives."""
+    def refuse(self, status: int, code: str, detail: str, *, is_head: bool = False, counted: str = "") -> None:
+        """Answer with a problem document; the request's framing decides whether the connection survives. Counted as `counted`, else `code`."""
         exchange, self.exchange = self.exchange, None
         worker = self.worker
-        worker.refusals[code] = worker.refusals.get(code, 0) + 1
+        reason = counted or code
+        worker.refusals[reason] = worker.refusals.get(reason, 0) + 1
         is_whole = exchange is not None and exchange.is_request_done
         if not is_whole or exchange is None or not exchange.head.is_keep_alive or worker.is_draining:
             self.is_last = True
@@ -503,12 +506,8 @@ class ClientConnection:
         self._after_local_answer()
 
     def _after_local_answer(self) -> None:
-        worker = self.worker
-        worker.requests += 1
-        if self.is_last:
-            self._close_softly()
-        else:
-            self._next()
+        self.worker.requests += 1
+        self._next()
 
     def _refuse_unfinished(self, status: int, code: str, detail: str) -> None:
         """The request's body cannot go on: upstream and copies are told by a reset, the client by a problem."""

@@ -18,19 +18,23 @@ from typing import TYPE_CHECKING, Final
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from shadowproxy.dataplane import gather, outcome
+from shadowproxy.dataplane.admission import Admission
 from shadowproxy.dataplane.capture import Request
-from shadowproxy.dataplane.fields import SAFE_METHODS
-from shadowproxy.dataplane.forwarded import is_looping
+from shadowproxy.dataplane.forwarded import hop_lines, is_looping
 from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
 from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
+from shadowproxy.dataplane.problem import STATUS_OF_FAILURE
 from shadowproxy.dataplane.request_head import RequestParts
 from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.tagging import with_lines
 from shadowproxy.dataplane.tee import ANSWER_FREE, ANSWER_LIMIT, MARK
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.dataplane.tunnel import Tunnel
 from shadowproxy.logbuckets import bucket
-from shadowproxy.policy import MirrorPolicy, bare_host
+from shadowproxy.policy import MirrorPolicy, RoutePolicy, bare_host
+from shadowproxy.policy.rewrite import RewritePolicy
+from shadowproxy.policy.tenancy import LIVE, READ_METHODS
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.accept import ClientConnection
@@ -39,29 +43,18 @@ if TYPE_CHECKING:
     from shadowproxy.dataplane.tee import Copy, Tee
     from shadowproxy.dataplane.upstream import UpstreamConnection
 
+NOTHING_HELD: Final = 421
+"""What a sink answers that was asked before live and holds nothing about it (RFC 9110 section 15.5.20)."""
+
 HELD_LIMIT: Final = 65536
 """Request bytes held while no connection is open yet, before the client is paused."""
-
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-_STATUS_OF_FAILURE: Final = {
-    outcome.REFUSED: (502, "upstream_refused", "the endpoint refused the connection"),
-    outcome.UNREACHABLE: (502, "upstream_unreachable", "the endpoint cannot be reached"),
-    outcome.RESET: (502, "upstream_reset", "the endpoint closed the connection before it answered"),
-    outcome.TRUNCATED: (502, "upstream_truncated", "the endpoint's answer ended early"),
-    outcome.MALFORMED: (502, "upstream_malformed", "the endpoint's answer is not HTTP/1"),
-    outcome.TLS: (502, "upstream_tls", "the TLS handshake with the endpoint failed"),
-    outcome.CONNECT_TIMEOUT: (504, "upstream_connect_timeout", "no connection to the endpoint in time"),
-    outcome.TIMEOUT: (504, "upstream_timeout", "the endpoint did not answer in time"),
-    outcome.OVERFLOW: (503, "upstream_overflow", "no connection to the endpoint was free"),
-}
 
 
 class Exchange(Leg):
     """The live leg of one request (see `upstream.Leg`), and its client's view of it."""
 
     __slots__ = (
-        "_captured", "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_received", "_tally", "answer", "arrived_ns", "client",
+        "_captured", "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_received", "_tally", "admission", "answer", "arrived_ns", "client",
         "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done",
         "path", "request_bytes", "route_name", "sent", "shed_tees", "target", "trace", "wire",
     )  # fmt: skip
@@ -89,6 +82,7 @@ class Exchange(Leg):
         self._fleet: FleetRuntime | None = None
         self._tally: RouteTally | None = None
         self._pairs: list[Pair] | None = None
+        self.admission: Admission | None = None
         self._captured: Request | None = None
         self._held: list[bytes] | None = None
         self._hasher: xxh3_64 | None = None
@@ -113,29 +107,40 @@ class Exchange(Leg):
         client = self.client
         worker = client.worker
         head = self.head
+        self.is_request_done = is_end
+        self.request_bytes = len(payload)
+        if head.tenant or client.gate is not None:
+            self.admission = Admission(self, worker.admissions)
+            if self.admission.begin(payload, is_end=is_end):
+                return
+            self.admission = None
         policy = worker.policy
         host = bare_host(head.authority) if policy.asks_host else b""
         route = policy.find(client.listener, host, self.path, self.method, head.fields)
-        self.is_request_done = is_end
-        self.request_bytes = len(payload)
         if route is None:
             client.refuse(404, "no_route", "no route takes this request")
             return
         self.route_name = route.name
-        if head.is_tagged and self.method not in SAFE_METHODS and route.refuses_tagged_writes:
-            client.refuse(
-                409, "tagged_write_without_rule", f"route {route.name!r} has no rule for test traffic that writes (test_traffic.writes)"
-            )
-            return
         if (head.mark and worker.is_own_mark(head.mark)) or is_looping(head):
             client.refuse(508, "mirror_loop", "this request has been through this proxy before")
             return
         if head.max_forwards == 0 and self.method in (b"OPTIONS", b"TRACE"):
             client.answer_locally(self.method)
             return
+        if route.rewrite is not None:
+            self._rewrite(route.rewrite, b"", worker.fleets[route.live])
         self._tally = worker.route_tallies[route.name]
-        self._fleet = fleet = worker.fleets[route.live]
-        self.trace = trace = Trace(head.traceparent)
+        self._send(route.live, payload, route.mirrors, is_end=is_end)
+
+    def _send(self, fleet_name: str, payload: bytes, mirrors: tuple[MirrorPolicy, ...], *, is_end: bool) -> None:
+        """Dispatch the live leg to a fleet, then offer the request to mirrors."""
+        client = self.client
+        worker = client.worker
+        head = self.head
+        self._fleet = fleet = worker.fleets[fleet_name]
+        trace = self.trace
+        if trace is None:
+            trace = self.trace = Trace(head.traceparent)
         self.accepts_upgrade = bool(head.upgrade)
         forwarded = client.forwarded.lines(head)
         self.wire = b"".join((
@@ -145,7 +150,7 @@ class Exchange(Leg):
             trace.live_line(),
             # Only a proxy that we know can say that a request is a copy; what others say does not go on.
             b"%b: %b\r\n" % (MARK, head.mark) if head.mark and client.forwarded.is_trusted else b"",
-            self._connection_lines(fleet),
+            hop_lines(head, fleet.endpoints[0].authority, is_request_done=self.is_request_done),
             CRLF,
         ))  # fmt: skip
         self._payload = payload
@@ -154,26 +159,39 @@ class Exchange(Leg):
         if not fleet.dispatch(self, now_ns):
             self._fail(outcome.OVERFLOW)
             return
-        if route.mirrors:
-            self._mirror(route.mirrors, forwarded, payload, is_end=is_end)
+        if mirrors:
+            self._mirror(mirrors, forwarded, payload, is_end=is_end)
 
-    def _connection_lines(self, fleet: FleetRuntime) -> bytes:
-        """What this hop needs: framing, upgrade, TE, Expect, and a Host where the client sent none or an empty one."""
-        head = self.head
-        if not (head.length == CHUNKED or head.upgrade or head.te_trailers or head.expects_continue or not head.authority):
-            return b""
-        lines = b""
-        if head.length == CHUNKED:
-            lines = b"Transfer-Encoding: chunked\r\n"
-        if not head.authority:
-            lines += b"Host: %b\r\n" % fleet.endpoints[0].authority
-        if head.upgrade:
-            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
-        elif head.te_trailers:
-            lines += b"TE: trailers\r\nConnection: TE\r\n"
-        if head.expects_continue and not self.is_request_done:
-            lines += b"Expect: 100-continue\r\n"
-        return lines
+    def _rewrite(self, rewrite: RewritePolicy, tenant: bytes, fleet: FleetRuntime) -> None:
+        """Change what a rule changes for the fleet that gets the request; heads are shared, so it gets one of its own."""
+        self.target = rewrite.target(self.target, tenant)
+        self.head = with_lines(self.head, rewrite.lines(self.head.lines, tenant, fleet.endpoints[0].authority))
+
+    def admitted(self, admission: Admission, route: RoutePolicy, body: bytes, trailers: list[bytes]) -> None:
+        """A tagged request may go on, to where it was decided to; its body is whole."""
+        worker = self.client.worker
+        destination = admission.destination
+        assert destination is not None
+        fleet = admission.asks or destination.fleet
+        rewrite = destination.rewrite if destination.kind != LIVE else route.rewrite
+        mirrors = () if admission.is_diverted else route.mirrors
+        # What a mock or a partition answers is not how live does.
+        self._tally = worker.admissions.tally(route.name).answers if admission.is_diverted else worker.route_tallies[route.name]
+        if fleet not in worker.fleets:
+            # Decided before a reload took the fleet away.
+            self._fail(outcome.OVERFLOW)
+            return
+        if rewrite is not None and not admission.asks:
+            self._rewrite(rewrite, self.head.tenant, worker.fleets[fleet])
+        # What waited for control has waited at no endpoint's account.
+        self.arrived_ns = time.monotonic_ns()
+        if self.head.length == CHUNKED:
+            self.is_request_done = False
+            self._send(fleet, b"", mirrors, is_end=False)
+            self.request_bytes = 0
+            self.on_request_payload(body, is_end=True, trailers=trailers)
+        else:
+            self._send(fleet, body, mirrors, is_end=True)
 
     def _mirror(self, mirrors: tuple[MirrorPolicy, ...], forwarded: bytes, payload: bytes, *, is_end: bool) -> None:
         worker = self.client.worker
@@ -291,6 +309,11 @@ class Exchange(Leg):
     def on_request_payload(self, payload: bytes, *, is_end: bool, trailers: list[bytes]) -> None:
         """More of the request's body from the client."""
         self.request_bytes += len(payload)
+        if self._fleet is None:
+            self.is_request_done = is_end
+            if self.admission is not None:
+                self.admission.add(payload, is_end=is_end, trailers=trailers)
+            return
         if self._captured is not None:
             self._captured.body.add(payload)
         if self.head.length >= 0:
@@ -343,6 +366,9 @@ class Exchange(Leg):
         client = self.client
         request = self.head
         now_ns = time.monotonic_ns()
+        if self.admission is not None and self.admission.asks and head.status == NOTHING_HELD:
+            self._ask_live(self.admission, is_end=is_end)
+            return
         self.first_ns = now_ns - self.dispatched_ns
         self.answer = head
         self._received = len(payload)
@@ -381,6 +407,15 @@ class Exchange(Leg):
             self._complete(now_ns)
         else:
             self._watch(now_ns)
+
+    def _ask_live(self, admission: Admission, *, is_end: bool) -> None:
+        """The sink that was asked first holds nothing about this read."""
+        connection, self.connection = self.connection, None
+        if connection is not None and not is_end:
+            connection.abandon()
+        admission.asks = ""
+        assert admission.route is not None
+        self.admitted(admission, admission.route, b"", [])
 
     def on_payload(self, payload: bytes) -> None:
         """More of the answer."""
@@ -422,6 +457,8 @@ class Exchange(Leg):
         tally.answered(status, first, last)
         tally.received += self.request_bytes
         tally.sent += self.sent
+        if self.admission is not None:
+            self.admission.answered(status)
         if self._pairs is not None:
             digest = self._hasher.intdigest() if self._hasher is not None else self._digest
             for pair in self._pairs:
@@ -462,7 +499,7 @@ class Exchange(Leg):
             and connection.is_reused
             and not connection.has_answered_any
             and not self._has_retried
-            and self.method in SAFE_METHODS
+            and self.method in READ_METHODS
             and self.is_request_done
             and self.head.length >= 0
             and self.request_bytes == len(self._payload)
@@ -480,7 +517,12 @@ class Exchange(Leg):
         """No answer has begun: the client is told."""
         self.is_answer_done = True
         self._conclude(ended)
-        self.client.refuse(*_STATUS_OF_FAILURE[ended])
+        status, code, detail = STATUS_OF_FAILURE[ended]
+        if self.admission is not None:
+            if self.admission.is_diverted:
+                status, code = 503, "test_destination_unavailable"
+            self.admission.answered(status)
+        self.client.refuse(status, code, detail)
 
     def _abort_answer(self, ended: int) -> None:
         """An answer has begun and will not be completed: the client must not take it for whole."""
@@ -494,6 +536,8 @@ class Exchange(Leg):
             return
         self.is_answer_done = True
         self.waits_until_ns = 0
+        if self.admission is not None:
+            self.admission.on_client_gone()
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.abandon()

@@ -28,10 +28,14 @@ REFUSE: Final = 16
 DATE: Final = 17
 BAGGAGE: Final = 18
 TRACESTATE: Final = 19
+ACTION: Final = 31
+"""Mask of the above; the bits over it come beside any of them."""
 COLLECT: Final = 32
 """Bit: the policy looks at this field."""
 TOUCH: Final = 64
 """Bit: some mirror's copies do not get this field as it came."""
+TAGS: Final = 128
+"""Bit: this field can say that the request is a test."""
 
 REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -54,7 +58,6 @@ REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"via": VIA,
     b"traceparent": TRACEPARENT,
     b"tracestate": TRACESTATE,
-    b"x-test-traffic": TAG,
     b"baggage": BAGGAGE,
     b"max-forwards": MAX_FORWARDS,
     # Fields of which a second line means that two readers may take different ones.
@@ -90,9 +93,3 @@ OURS: Final = (b"x-forwarded-", b"x-shadow-", b"x-fault-")
 
 OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 """Connection options that name no field."""
-
-UNTAGGED: Final = frozenset({b"", b"0", b"false"})
-"""Values of a tag that say no (DESIGN section 7)."""
-
-SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"})
-"""Methods without side effects, hence reads (RFC 9110 section 9.2.1 and the registry of methods)."""

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from shadowproxy.config.model import Forwarded
+from shadowproxy.dataplane.head import CHUNKED
 from shadowproxy.dataplane.request_head import RequestHead
 
 VIA_NAME: Final = b"shadowproxy"
@@ -90,3 +91,21 @@ def is_looping(head: RequestHead) -> bool:
     if not head.via:
         return False
     return sum(value.count(VIA_NAME) for value in head.via) >= VIA_LIMIT
+
+
+def hop_lines(head: RequestHead, endpoint: bytes, *, is_request_done: bool) -> bytes:
+    """What the hop to live needs: framing, upgrade, TE, Expect, and a Host (`endpoint`) where the client sent none or an empty one."""
+    if not (head.length == CHUNKED or head.upgrade or head.te_trailers or head.expects_continue or not head.authority):
+        return b""
+    lines = b""
+    if head.length == CHUNKED:
+        lines = b"Transfer-Encoding: chunked\r\n"
+    if not head.authority:
+        lines += b"Host: %b\r\n" % endpoint
+    if head.upgrade:
+        lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+    elif head.te_trailers:
+        lines += b"TE: trailers\r\nConnection: TE\r\n"
+    if head.expects_continue and not is_request_done:
+        lines += b"Expect: 100-continue\r\n"
+    return lines

@@ -5,11 +5,14 @@ A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, an obje
 worker whose socket ends lets go of everything and exits (no orphans).
 
 Control to worker
-    policy    {generation: int, config: plain config, slots: {"route/mirror": int}, killed: bool, instance: hex}
+    policy    {generation: int, config: plain config, slots: {"route/mirror": int}, killed: bool, instance: hex,
+               sinks: {name: url}, passport_keys: {id: base64}, since: unix seconds (older passports may have been used before)}
     kill      {id: int}        stop mirroring now; acknowledged after the last shadow socket is closed
     resume    {id: int}
     drain     {seconds: float} close listeners, finish what is in flight, report, exit 0
     rotate    {}               read TLS files again
+    ledger_done {ids: [text], problem: text}      these rows are durable, or (problem) cannot be made so
+    nonces_done {id: int, fresh: [bool]}          which passports were not used before
 
 Worker to control
     ready     {pid: int}                         the socket is read; sent once
@@ -20,6 +23,9 @@ Worker to control
     tally     see Tally below; every REPORT_S seconds, and before exit
     stalled   {seconds: float}                   the event loop was held up this long
     captured  {pairs: [Capture, ...]}            pairs that were kept whole, after the tally that counts them; not redacted yet
+    ledger    {rows: [Row, ...]}                 tagged writes to be made durable before they are carried out; answered by ledger_done
+    ledger_status {statuses: {row id: status}}   how they were answered in the end; not answered
+    nonces    {id: int, nonces: [[key id, nonce, unix seconds of expiry], ...]}    answered by nonces_done
 
 Tally (counts are deltas since the last tally of this worker; gauges are marked =)
     routes    {route: {responses: {outcome: n}, first: {bucket: n}, last: {bucket: n}, received: bytes, sent: bytes}}
@@ -35,6 +41,8 @@ Tally (counts are deltas since the last tally of this worker; gauges are marked 
     clients   {accepted: n, open: =n, requests: n, turned_away: n}
     process   {cpu_seconds: =s, rss_bytes: =n, lag_ns: {bucket: n}, errors: n}
     access    [record, ...]    sampled access log lines; access_dropped: n
+    tests     {route: {seen: n, sunk: n, partitioned: n, refused: n, passed: n, pending: =n, answers: {outcome: n}}}    tagged writes; tests_held: =bytes
+    leaks     [record, ...]    calls of tagged traces without their tag: {time, service, trace, tenant, listener, method, host, path, action}; leaks_dropped: n
 
 Ratios {n: pairs, s1: sum of d, s2: sum of d*d, buckets: {k: n}}, where d is the logarithm of the shadow's duration to the last byte over
     that of the baseline plus the mirror's resolution, of pairs that neither leg failed; bucket k holds d in ((k-1)*0.005, k*0.005].
@@ -43,6 +51,9 @@ Ratios {n: pairs, s1: sum of d, s2: sum of d*d, buckets: {k: n}}, where d is the
 Capture {id: text, the same for all pairs of a request, mirror: "route/mirror", at: unix seconds, trace: hex,
     request: {method, target, headers: [[name, value], ...], body: base64, cut: bool}, live: Answer, shadow: Answer}
     Answer is {outcome, first_ns, last_ns, headers, body, cut}; text is latin-1, cut says that the body is longer than what was kept.
+
+Row {id, time: unix seconds, trace: hex, tenant, listener, route, method, host, target, digest: sha256 of the body in hex, body_bytes,
+    fate: sunk|partitioned|refused|passed, reason: of one that is refused, to: sink or fleet, origin: tag|mark|listener|trace, client}
 
 Outcomes, buckets and fates are written as strings (`outcome.name_of`, decimal bucket, `outcome.FATES`).
 Buckets are `logbuckets` buckets of nanoseconds.
@@ -71,6 +82,9 @@ WORDS: Final = 16384
 """Shared words a worker: the kill switch and up to 16383 mirrors, arms included."""
 
 KILL_WORD: Final = 0
+
+TRACES_BYTES: Final = 16384 * 96
+"""Bytes of the memory in which all workers remember which traces are tests (`dataplane/traces.py`)."""
 
 _LENGTH = struct.Struct(">I")
 

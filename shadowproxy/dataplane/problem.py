@@ -6,6 +6,8 @@ import json
 from http import HTTPStatus
 from typing import Final
 
+from shadowproxy.dataplane import outcome
+
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {413: "Content Too Large"}
 
 
@@ -40,3 +42,17 @@ def final_recipient(method: bytes, *, date_line: bytes, is_last: bool) -> bytes:
         date_line,
         b"Connection: close\r\n" if is_last else b"",
     )
+
+
+STATUS_OF_FAILURE: Final = {
+    outcome.REFUSED: (502, "upstream_refused", "the endpoint refused the connection"),
+    outcome.UNREACHABLE: (502, "upstream_unreachable", "the endpoint cannot be reached"),
+    outcome.RESET: (502, "upstream_reset", "the endpoint closed the connection before it answered"),
+    outcome.TRUNCATED: (502, "upstream_truncated", "the endpoint's answer ended early"),
+    outcome.MALFORMED: (502, "upstream_malformed", "the endpoint's answer is not HTTP/1"),
+    outcome.TLS: (502, "upstream_tls", "the TLS handshake with the endpoint failed"),
+    outcome.CONNECT_TIMEOUT: (504, "upstream_connect_timeout", "no connection to the endpoint in time"),
+    outcome.TIMEOUT: (504, "upstream_timeout", "the endpoint did not answer in time"),
+    outcome.OVERFLOW: (503, "upstream_overflow", "no connection to the endpoint was free"),
+}
+"""What a client is told of a live leg that ended so, before anything of an answer was there: status, code, detail."""

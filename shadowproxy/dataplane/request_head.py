@@ -9,6 +9,7 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from shadowproxy.dataplane.fields import (
+    ACTION,
     BAGGAGE,
     CODING,
     COLLECT,
@@ -27,11 +28,11 @@ from shadowproxy.dataplane.fields import (
     REQUEST_FIELDS,
     SINGLETON,
     TAG,
+    TAGS,
     TE,
     TOUCH,
     TRACEPARENT,
     TRACESTATE,
-    UNTAGGED,
     UPGRADE,
     VIA,
 )
@@ -48,6 +49,7 @@ from shadowproxy.dataplane.head import (
     Newcomers,
 )
 from shadowproxy.errors import BadRequest
+from shadowproxy.policy.tags import Reading, Tags, agree, baggage_line, plain, tag_line
 
 _AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]{0,5})?")
 _PLAIN_START: Final = re.compile(rb"([A-Z-]+) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?[\x21\x22\x24-\x7e]*)?) HTTP/1\.1")
@@ -69,14 +71,15 @@ class RequestHead:
     """What the header fields of a request say. Shared by all requests that sent the same bytes: never changed once read.
 
     `lines` are the field lines to forward, without connection-level fields and without those that the
-    proxy writes itself; `common` is the same, each with CRLF. `length` is the body's: 0 for none, CHUNKED, else
+    proxy writes itself; `common` is the same, each with CRLF. A request that is tagged as a test has a `tenant`, its tag is among
+    `lines` in our spelling, `received` has all lines as they came, and `tagged_by` the names of those that tag it. `length` is the body's: 0 for none, CHUNKED, else
     bytes. `fields` has values by lower-case name for the names that the policy wants; `touched` has name and line
     of those that a copy may leave out or change. `copies` keeps, by mirror, the lines that its copies get.
     """
 
     __slots__ = (
         "authority", "common", "connection_tokens", "copies", "expects_continue", "fields", "forwarded", "is_http10", "is_keep_alive",
-        "is_tagged", "length", "lines", "mark", "max_forwards", "te_trailers", "touched", "traceparent", "upgrade", "via",
+        "length", "lines", "mark", "max_forwards", "received", "tagged_by", "te_trailers", "tenant", "touched", "traceparent", "upgrade", "via",
     )  # fmt: skip
 
     def __init__(self, lines: list[bytes], *, is_http10: bool) -> None:
@@ -91,7 +94,9 @@ class RequestHead:
         self.upgrade = b""
         self.max_forwards = -1
         self.expects_continue = False
-        self.is_tagged = False
+        self.tenant = b""
+        self.received: list[bytes] = _NO_LINES
+        self.tagged_by: list[bytes] = _NO_LINES
         self.te_trailers = False
         self.touched: list[tuple[bytes, bytes]] = _NO_PAIRS
         self.forwarded: list[tuple[bytes, bytes]] = _NO_PAIRS
@@ -137,6 +142,7 @@ class RequestHeads:
     Args:
         wanted: lower-case names whose values the policy looks at.
         touched: lower-case names of the fields that some mirror's copies do not get as they came.
+        tags: reads whose test a request is.
         count_limit: field lines; over it 431.
         line_limit: bytes of the request line; over it 414.
     """
@@ -151,13 +157,23 @@ class RequestHeads:
         "_newcomers",
         "_parser",
         "_spellings",
+        "_tags",
         "_touched",
         "_wanted",
     )
 
-    def __init__(self, wanted: frozenset[bytes], touched: frozenset[bytes] = frozenset(), *, count_limit: int, line_limit: int) -> None:
+    def __init__(
+        self,
+        wanted: frozenset[bytes],
+        touched: frozenset[bytes] = frozenset(),
+        tags: Tags | None = None,
+        *,
+        count_limit: int,
+        line_limit: int,
+    ) -> None:
         self._wanted = wanted
         self._touched = touched
+        self._tags = tags if tags is not None else Tags()
         self._count_limit = count_limit
         self._line_limit = line_limit
         self._complete = Completion()
@@ -265,7 +281,7 @@ class RequestHeads:
             meaning = known if known is not None else self._understand(lines[index])
             if meaning is not _INERT:
                 special.append((index, meaning))
-        _apply(head, method, special)
+        _apply(head, method, special, self._tags)
 
     def _understand(self, line: bytes) -> Meaning:
         """What a line seen for the first time means.
@@ -281,11 +297,11 @@ class RequestHeads:
         meaning = _INERT
         if action:
             value = line[colon + 1 :].strip(b" \t")
-            if action & ~(COLLECT | TOUCH) == HOST and _AUTHORITY.fullmatch(value) is None:
+            if action & ACTION == HOST and _AUTHORITY.fullmatch(value) is None:
                 raise BadRequest(400, "malformed_host", "Host must be a host and optionally a port")
             meaning = Meaning(action, spelling.name, value)
         # A trace's id comes once, or a few times; so may others, which is seen by their not coming again.
-        if action & ~(COLLECT | TOUCH) != TRACEPARENT and len(line) <= LINE_BYTES_LIMIT and self._lines.is_known(hash(line)):
+        if action & ACTION != TRACEPARENT and len(line) <= LINE_BYTES_LIMIT and self._lines.is_known(hash(line)):
             if len(self._meanings) >= LINES_LIMIT:
                 self._meanings.clear()
             self._meanings[line] = meaning
@@ -295,14 +311,16 @@ class RequestHeads:
         """The meaning of a spelling seen for the first time, without a value."""
         lower = name.lower()
         action = REQUEST_FIELDS.get(lower, 0)
+        alias = plain(name)
         if not action:
-            plain = lower.replace(b"_", b"-").replace(b".", b"-")
-            if plain == b"x-test-traffic":
+            if alias == b"x-test-traffic":
                 action = TAG
-            elif plain == b"x-shadow-mirror":
+            elif alias == b"x-shadow-mirror":
                 action = MARK
-            elif plain.startswith((b"x-shadow-", b"x-fault-")):
+            elif alias.startswith((b"x-shadow-", b"x-fault-")):
                 action = DROP
+        if alias in self._tags.names:
+            action |= TAGS
         if lower in self._wanted:
             action |= COLLECT
         if lower in self._touched:
@@ -313,19 +331,21 @@ class RequestHeads:
         return spelling
 
 
-def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning]]) -> None:  # a dispatch: one case a field
+def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning]], tags: Tags) -> None:  # a dispatch: one case a field
     """Take from the special lines what they say, and out of `lines` what is not forwarded."""
     lines = request.lines
     drop: list[int] = []
     connection: list[bytes] = []
     states: list[int] = []
+    baggage: list[int] = []
+    readings: list[Reading] | None = None
     has_host = has_length = has_coding = False
     seen: list[bytes] = []
     for index, meaning in special:
         flagged = meaning.action
         name = meaning.name
         value = meaning.value
-        action = flagged & ~(COLLECT | TOUCH)
+        action = flagged & ACTION
         if flagged & COLLECT:
             if request.fields is _NO_FIELDS:
                 request.fields = {}
@@ -334,6 +354,14 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning
             if request.touched is _NO_PAIRS:
                 request.touched = []
             request.touched.append((name, lines[index]))
+        if flagged & TAGS:
+            reading = tags.read(plain(name), value)
+            if reading is not None:
+                if readings is None:
+                    readings = []
+                    request.tagged_by = []
+                readings.append(reading)
+                request.tagged_by.append(name)
         if not action:
             continue
         if action == HOST:
@@ -401,10 +429,8 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning
         elif action == MARK:
             drop.append(index)
             request.mark = b"%b, %b" % (request.mark, value) if request.mark else value or b"-"
-        elif action == TAG:
-            request.is_tagged = request.is_tagged or value.lower() not in UNTAGGED
-        elif action == BAGGAGE:
-            request.is_tagged = request.is_tagged or _is_tagged_baggage(value)
+        elif action in (TAG, BAGGAGE):
+            baggage.append(index)
         elif action == MAX_FORWARDS:
             if request.max_forwards >= 0:
                 raise BadRequest(400, "duplicate_field", "two Max-Forwards fields")
@@ -433,9 +459,26 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning
     if states and len(request.traceparent) < 2:
         # W3C Trace Context section 3.3: vendors' state belongs to a trace; a new trace begins without.
         drop += states
+    tag_lines: list[bytes] = _NO_LINES if readings is None else _tag(request, readings, baggage, drop)
     drop.sort()
     for index in reversed(drop):
         del lines[index]
+    if tag_lines:
+        lines += tag_lines
+
+
+def _tag(request: RequestHead, readings: list[Reading], said: list[int], drop: list[int]) -> list[bytes]:
+    """A test: whose it is, and the lines that say so in our spelling, in place of `said`, those of the client's that were about it."""
+    tenant = agree(readings)
+    if tenant is None:
+        raise BadRequest(400, "conflicting_tags", "the request is tagged for two tenants")
+    lines = request.lines
+    request.tenant = tenant
+    request.received = list(lines)
+    # What a Connection field nominated is left out as always; of the tag and the baggage that are written anew here nothing is.
+    drop += [index for index in said if index not in drop]
+    baggage = [line[line.find(b":") + 1 :] for index in said if (line := lines[index])[:7].lower() == b"baggage"]
+    return [tag_line(tenant), baggage_line(tenant, baggage)]
 
 
 def _apply_connection(request: RequestHead, values: list[bytes], drop: list[int]) -> None:
@@ -457,25 +500,14 @@ def _apply_connection(request: RequestHead, values: list[bytes], drop: list[int]
 
 def _is_protected(token: bytes) -> bool:
     """Whether a nomination is ignored. With `_` and `.` read as `-`, as in `_learn`: an alias of our names is ours too."""
-    plain = token.replace(b"_", b"-").replace(b".", b"-")
-    return plain in PROTECTED or plain.startswith(OURS)
+    alias = plain(token)
+    return alias in PROTECTED or alias.startswith(OURS)
 
 
 def _tunnelled(upgrade: bytes) -> bytes:
     """What may be upgraded to (RFC 9110 section 7.8), without other forms of HTTP; b"" makes it an ordinary request."""
     protocols = [part.strip(b" \t") for part in upgrade.split(b",")]
     return b", ".join(protocol for protocol in protocols if protocol and _HTTP_BY_OTHER_NAMES.fullmatch(protocol) is None)
-
-
-def _is_tagged_baggage(value: bytes) -> bool:
-    """Whether a W3C baggage value says `synthetic_request=true` (DESIGN section 7)."""
-    if b"synthetic_request" not in value:
-        return False
-    for member in value.split(b","):
-        key, _, rest = member.partition(b"=")
-        if key.strip(b" \t") == b"synthetic_request" and rest.partition(b";")[0].strip(b" \t").lower() not in UNTAGGED:
-            return True
-    return False
 
 
 def _origin_form(method: bytes, target: bytes, head: RequestHead) -> tuple[bytes, bytes]:

@@ -461,3 +461,35 @@ def add(buckets: Buckets, value_ns: int) -> None:
     """Count one duration in nanoseconds in its log bucket."""
     index = bucket(value_ns)
     buckets[index] = buckets.get(index, 0) + 1
+
+
+class TenancyTally:
+    """Counters of one route's tagged writes. At every moment `seen = sunk + partitioned + refused + passed + pending`."""
+
+    __slots__ = ("answers", "fates", "pending", "seen")
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.pending = 0
+        self.fates = dict.fromkeys(TENANCY_FATES, 0)
+        self.answers = RouteTally()
+
+    def begin(self) -> None:
+        """A tagged write is whole and has been decided on."""
+        self.seen += 1
+        self.pending += 1
+
+    def end(self, fate: str) -> None:
+        """It has met its fate."""
+        self.pending -= 1
+        self.fates[fate] += 1
+
+    def report(self) -> dict[str, Any]:
+        """The deltas since the last report, which begin anew; `pending` is as it is now."""
+        fates, self.fates = self.fates, dict.fromkeys(TENANCY_FATES, 0)
+        seen, self.seen = self.seen, 0
+        return {"seen": seen, "pending": self.pending, **fates, "answers": self.answers.report()["responses"]}
+
+
+TENANCY_FATES: Final = ("sunk", "partitioned", "refused", "passed")
+"""What becomes of tagged writes."""

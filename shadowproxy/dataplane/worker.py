@@ -6,69 +6,55 @@ counted four times a second. All state that connections share lives in `Worker`;
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import gc
+import base64
 import mmap
 import os
 import random
 import resource
-import socket
-import ssl
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, Final
 
-import uvloop
-
 from shadowproxy.config import from_plain
-from shadowproxy.config.model import Config, Fleet, Limits, Listener
+from shadowproxy.config.declare import Seconds
+from shadowproxy.config.model import Config, Ejection, Fleet, Limits
 from shadowproxy.dataplane import messages
 from shadowproxy.dataplane.accept import ClientConnection
+from shadowproxy.dataplane.admission import Admissions
 from shadowproxy.dataplane.capture import Purse, told
-from shadowproxy.dataplane.deadlines import TICK_NS, Deadlines
+from shadowproxy.dataplane.deadlines import Deadlines
 from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.forward import FleetRuntime
-from shadowproxy.dataplane.forwarded import networks
-from shadowproxy.dataplane.link import Link
+from shadowproxy.dataplane.gate import Gate, gate_of
 from shadowproxy.dataplane.outcome import name_of
 from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.dataplane.response_head import ResponseHeads
 from shadowproxy.dataplane.tally import Buckets, MirrorTally, RouteTally, add
 from shadowproxy.dataplane.tee import READ_PER_TICK, Copy, Tee
-from shadowproxy.dataplane.tls import fingerprint, listener_context
-from shadowproxy.errors import ShadowproxyError
+from shadowproxy.dataplane.traces import Traces
 from shadowproxy.hashspace import Weyl
+from shadowproxy.passports import Terms
 from shadowproxy.policy import MirrorPolicy, Policy, compile_policy, nanoseconds
-
-BACKLOG: Final = 4096
-"""Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+from shadowproxy.policy.tenancy import SINK_FLEET
 
 ACCESS_LIMIT: Final = 2000
 """Access log records held between two reports; more are dropped and counted."""
 
-ABORT_ROUNDS: Final = 10
-"""Rounds of the event loop until an aborted connection has been told so: one over TCP, two over TLS."""
-
 APART: Final = ":resend"
 """What the name of a fleet ends with that only copies are sent to, beside the one that clients are served by; no config can name it so."""
 
-STALL_NS: Final = 10**9
-"""A tick this late is told to control at once."""
-
-GC_THRESHOLDS: Final = (20_000, 20, 50)
-"""Young collections every 20,000 net allocations. Requests leave no cycles, so this is for connections that come and go;
-start-up objects are frozen out of it."""
+SINK_PATIENCE: Final = Seconds(10.0)
+"""How long a sink may think."""
 
 
 class Worker:
     """What the connections of one worker share."""
 
-    def __init__(self, slot: int, words: memoryview) -> None:
+    def __init__(self, slot: int, words: memoryview, traces: memoryview | None = None) -> None:
         now_ns = time.monotonic_ns()
         self.slot = slot
         self.words = words
@@ -86,6 +72,10 @@ class Worker:
         self.weyl = Weyl(random.random())  # noqa: S311  spreads workers over the sequence, guards nothing
         self.arm_weyl = Weyl(random.random())  # noqa: S311  as above
         self.purse = Purse()
+        self.gates: dict[str, Gate] = {}
+        table = traces if traces is not None else memoryview(bytearray(messages.TRACES_BYTES))
+        self.admissions = Admissions(slot, self._tell, Traces(table))
+        self.send: Callable[[messages.Message], None] | None = None
         self._captures = 0
         self._capture_prefix = f"{slot}-{os.getpid()}-{now_ns // 10**9:x}-"
         self.clients: set[ClientConnection] = set()
@@ -122,7 +112,14 @@ class Worker:
                 if not 0 < slots[mirror.key] < len(self.words):
                     raise KeyError(mirror.key)
         fleets: dict[str, FleetRuntime] = {}
-        for name, fleet in _fleets(config, policy):
+        terms = Terms(
+            keys={name: base64.b64decode(secret) for name, secret in message.get("passport_keys", {}).items()},
+            lifetime_s=config.tenancy.passports.lifetime,
+            skew_s=config.tenancy.passports.skew,
+            since=float(message.get("since", 0.0)),
+        )
+        gates = {listener.name: gate for listener in config.listen if (gate := gate_of(listener, terms)) is not None}
+        for name, fleet in _fleets(config, policy, message.get("sinks", {})):
             old = self.fleets.get(name)
             fleets[name] = old if old is not None and old.config == fleet else FleetRuntime(fleet, self.deadlines, self.response_heads)
         retired = [fleet for fleet in self.fleets.values() if fleet not in fleets.values()]
@@ -143,9 +140,16 @@ class Worker:
         self.idle_ns = nanoseconds(limits.idle_timeout)
         self.write_ns = nanoseconds(limits.write_timeout)
         self.access_sample = config.access_log.sample if config.access_log.path else 0.0
-        self.request_heads = RequestHeads(policy.wanted, policy.touched, count_limit=limits.header_count, line_limit=limits.request_line)
+        self.request_heads = RequestHeads(
+            policy.wanted, policy.touched, policy.tags, count_limit=limits.header_count, line_limit=limits.request_line
+        )
         self.limits = limits
         self.config = config
+        self.gates = gates
+        self.admissions.body_limit = config.tenancy.body_limit
+        self.admissions.memory = config.tenancy.memory
+        for client in self.clients:
+            client.gate = gates.get(client.listener)
         self.fleets = fleets
         self.policy = policy
         for fleet_runtime in fresh:
@@ -166,6 +170,11 @@ class Worker:
         """The identity of the request that is captured next: unique among the workers of this proxy."""
         self._captures += 1
         return f"{self._capture_prefix}{self._captures}"
+
+    def _tell(self, message: messages.Message) -> None:
+        """Queue a message to control; without one nothing is answered, and what waits for it is refused in time."""
+        if self.send is not None:
+            self.send(message)
 
     def is_own_mark(self, mark: bytes) -> bool:
         """Whether a mark was made by this proxy: then the request has come round."""
@@ -207,7 +216,7 @@ class Worker:
                 "first_byte_ms": round(exchange.first_ns / 1e6, 3),
                 "last_byte_ms": round((time.monotonic_ns() - exchange.arrived_ns) / 1e6, 3),
                 "mirrored": len(exchange.copies or ()),
-                "tagged": head.is_tagged,
+                "tagged": bool(head.tenant),
                 "trace": trace.trace_id.decode() if trace is not None else "",
             }
         )
@@ -249,6 +258,7 @@ class Worker:
         self.deadlines.advance(now_ns)
         for tee in self.tees.values():
             tee.tick(now_ns)
+        self.admissions.expire(now_ns)
         for fleet in self.fleets.values():
             fleet.expire_waiting(now_ns)
         if self.retired:
@@ -302,7 +312,7 @@ class Worker:
             },
             "access": self.access,
             "access_dropped": self.access_dropped,
-        }
+        } | self.admissions.report()
         self.refusals = {}
         self.accepted = self.requests = self.turned_away = self.errors = self.access_dropped = 0
         self._lag = {}
@@ -328,9 +338,11 @@ def _with_arms(mirrors: Iterable[MirrorPolicy]) -> Iterator[MirrorPolicy]:
             yield mirror.arm
 
 
-def _fleets(config: Config, policy: Policy) -> Iterator[tuple[str, Fleet]]:
-    """Every fleet, and those that copies reach over connections of their own, so that they cannot take those of clients."""
+def _fleets(config: Config, policy: Policy, sinks: dict[str, str]) -> Iterator[tuple[str, Fleet]]:
+    """Every fleet, the sinks, and those that copies reach over connections of their own, so that they cannot take those of clients."""
     yield from config.fleets.items()
+    for name, url in sinks.items():
+        yield SINK_FLEET + name, Fleet(name=SINK_FLEET + name, endpoints=(url,), eject=Ejection(failures=0), header_timeout=SINK_PATIENCE)
     apart = {mirror.fleet for route in policy.routes for mirror in _with_arms(route.mirrors) if mirror.is_apart}
     for name in sorted(apart):
         yield name + APART, replace(config.fleets[name], name=name + APART)
@@ -339,241 +351,3 @@ def _fleets(config: Config, policy: Policy) -> Iterator[tuple[str, Fleet]]:
 def _resident_bytes() -> int:
     with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 -- a read of 40 bytes from the kernel, four times a second
         return int(statm.read().split()[1]) * mmap.PAGESIZE
-
-
-class WorkerProcess:
-    """The process around a Worker: link, listeners, ticks, drain."""
-
-    def __init__(self, worker: Worker, listeners: dict[str, list[socket.socket]]) -> None:
-        self._worker = worker
-        self._sockets = listeners
-        self._servers: dict[str, list[asyncio.Server]] = {}
-        self._restarts: set[asyncio.Task[None]] = set()
-        self._contexts: dict[str, ssl.SSLContext] = {}
-        self._fingerprints: dict[str, tuple[bytes, ...]] = {}
-        self._link: Link
-        self._loop: asyncio.AbstractEventLoop
-        self._next_tick_ns = 0
-        self._next_report_ns = 0
-        self._is_serving = False
-        self._over: asyncio.Future[None]
-
-    async def run(self, channel: socket.socket) -> None:
-        """Serve until control says drain or goes away."""
-        loop = self._loop = asyncio.get_running_loop()
-        self._over = loop.create_future()
-        loop.set_exception_handler(self._on_error)
-        # Whole before the first frame can come, which may be before the connection is awaited to its end.
-        self._link = Link(self._on_message, self._on_control_gone)
-        self._next_tick_ns = time.monotonic_ns() + TICK_NS
-        self._worker.tick(time.monotonic_ns(), 0)
-        await loop.create_unix_connection(lambda: self._link, sock=channel)
-        loop.call_later(TICK_NS / 1e9, self._tick)
-        self._link.send({"type": "ready", "pid": os.getpid()})
-        await self._over
-
-    def _on_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An exception nobody caught: counted, shown at most once a second, and never the end of the process."""
-        self._worker.caught(context.get("exception") or RuntimeError(context.get("message")))
-
-    def _tick(self) -> None:
-        now_ns = time.monotonic_ns()
-        late_ns = now_ns - self._next_tick_ns
-        try:
-            self._worker.tick(now_ns, max(late_ns, 0))
-        except Exception as error:  # noqa: BLE001 -- counted and shown; a worker without ticks has no timeouts and no tallies
-            self._worker.caught(error)
-        if late_ns > STALL_NS:
-            self._link.send({"type": "stalled", "seconds": late_ns / 1e9})
-        if now_ns >= self._next_report_ns:
-            self._next_report_ns = now_ns + nanoseconds(messages.REPORT_S)
-            self._report()
-        self._next_tick_ns = max(self._next_tick_ns + TICK_NS, now_ns)
-        self._loop.call_later(max(self._next_tick_ns - now_ns, 0) / 1e9, self._tick)
-
-    def _report(self) -> None:
-        if self._is_serving and not self._link.is_backed_up:
-            self._link.send(self._worker.report())
-            try:
-                for message in self._worker.captured():
-                    self._link.send(message)
-            except Exception as error:  # noqa: BLE001 -- a pair that cannot be told costs itself; without ticks the worker has no timeouts
-                self._worker.caught(error)
-
-    def _on_message(self, message: messages.Message) -> None:
-        kind = message["type"]
-        if kind == "policy":
-            self._apply(message)
-        elif kind == "kill":
-            self._worker.words[messages.KILL_WORD] = 1
-            self._worker.kill()
-            self._link.send({"type": "done", "id": message["id"]})
-        elif kind == "resume":
-            # The word is control's to clear: a late resume must not undo the kill that came after it.
-            self._link.send({"type": "done", "id": message["id"]})
-        elif kind == "drain":
-            self._begin_drain(float(message["seconds"]))
-        elif kind == "rotate":
-            self._rotate()
-
-    def _apply(self, message: messages.Message) -> None:
-        generation = int(message["generation"])
-        try:
-            # Read before anything is replaced: a certificate that cannot be used refuses the whole policy.
-            certificates = self._read_certificates(from_plain(message["config"]))
-            self._worker.configure(message)
-            self._replace_certificates(*certificates)
-        except (ShadowproxyError, OSError, KeyError, ValueError) as error:
-            self._link.send({"type": "refused", "generation": generation, "problem": str(error)})
-            return
-        if not self._is_serving:
-            self._is_serving = True
-            self._loop.create_task(self._listen(generation)).add_done_callback(self._on_listening)
-        else:
-            self._link.send({"type": "applied", "generation": generation})
-
-    def _rotate(self) -> None:
-        """Read TLS files again: handshakes from now on show what they say, connections that are open stay."""
-        try:
-            certificates = self._read_certificates(self._worker.config)
-            for fleet in self._worker.fleets.values():
-                fleet.read_tls()
-        except OSError as error:
-            # Of a generation that is applied already: control knows that a rotation failed, and that the old files stay.
-            self._link.send({"type": "refused", "generation": self._worker.policy.generation, "problem": str(error)})
-            return
-        self._replace_certificates(*certificates)
-
-    def _read_certificates(self, config: Config) -> tuple[dict[str, ssl.SSLContext], dict[str, tuple[bytes, ...]]]:
-        """Contexts and fingerprints by listener.
-
-        Raises:
-            OSError: a file cannot be used.
-        """
-        contexts: dict[str, ssl.SSLContext] = {}
-        fingerprints: dict[str, tuple[bytes, ...]] = {}
-        for listener in config.listen:
-            name = listener.name
-            if listener.tls is None or name not in self._sockets:
-                continue
-            fingerprints[name] = found = fingerprint(listener.tls)
-            is_new = found != self._fingerprints.get(name)
-            contexts[name] = listener_context(listener.tls) if is_new else self._contexts[name]
-        return contexts, fingerprints
-
-    def _replace_certificates(self, contexts: dict[str, ssl.SSLContext], fingerprints: dict[str, tuple[bytes, ...]]) -> None:
-        """Let listeners take new contexts. A listener's queue outlives its server, so no client notices."""
-        changed = [
-            listener for listener in self._worker.config.listen if contexts.get(listener.name) is not self._contexts.get(listener.name)
-        ]
-        self._contexts = contexts
-        self._fingerprints = fingerprints
-        if self._is_serving and not self._worker.is_draining:
-            for listener in changed:
-                for server in self._servers.pop(listener.name, ()):
-                    server.close()
-                task = self._loop.create_task(self._serve(listener))
-                self._restarts.add(task)
-                task.add_done_callback(self._on_listening)
-                task.add_done_callback(self._restarts.discard)
-
-    async def _listen(self, generation: int) -> None:
-        for listener in self._worker.config.listen:
-            await self._serve(listener)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
-        self._link.send({"type": "applied", "generation": generation})
-
-    def _on_listening(self, task: asyncio.Task[None]) -> None:
-        """A worker that cannot listen is of no use: control sees it end and starts another."""
-        error = task.exception()
-        if error is not None:
-            self._on_error(self._loop, {"exception": error})
-            self._finish()
-
-    async def _serve(self, listener: Listener) -> None:
-        worker = self._worker
-        trusted = networks(listener.trusted_proxies)
-        name = listener.name
-        context = self._contexts.get(name)
-        servers = self._servers.setdefault(name, [])
-        for sock in self._sockets.get(name, ()):
-            server = await self._loop.create_server(
-                lambda: ClientConnection(worker, name, trusted),  # type: ignore[arg-type,return-value]  # a protocol by its methods
-                # A server closes its socket; the queue of clients behind it is kept by ours.
-                sock=sock.dup(),
-                backlog=BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=worker.limits.header_timeout if context is not None else None,
-            )
-            servers.append(server)
-
-    def _begin_drain(self, seconds: float) -> None:
-        worker = self._worker
-        if worker.is_draining:
-            return
-        worker.is_draining = True
-        for servers in self._servers.values():
-            for server in servers:
-                server.close()
-        for client in list(worker.clients):
-            client.drain()
-        self._loop.create_task(self._drain(seconds)).add_done_callback(lambda _: self._finish())
-
-    def _finish(self) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
-
-    async def _drain(self, seconds: float) -> None:
-        """Wait for requests and copies in flight, bounded; report what is left."""
-        end = self._loop.time() + seconds
-        worker = self._worker
-        while self._loop.time() < end and (worker.clients or any(tee.copies for tee in worker.tees.values())):  # noqa: ASYNC110  once a life; no event on every end
-            await asyncio.sleep(0.02)
-        for client in list(worker.clients):
-            client.transport.abort()
-        worker.kill()
-        for _ in range(ABORT_ROUNDS):
-            await asyncio.sleep(0)
-            if not worker.clients:
-                break
-        for tee in worker.tees.values():
-            tee.tally.expire(time.monotonic_ns())
-        self._report()
-        await asyncio.sleep(0.01)
-
-    def _on_control_gone(self) -> None:
-        self._worker.words[messages.KILL_WORD] = 1
-        self._worker.kill()
-        self._begin_drain(self._worker.limits.drain_timeout if self._is_serving else 0.0)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one worker; control passes the file descriptors (see messages.py).
-
-    Returns:
-        0 after a drain.
-    """
-    parser = argparse.ArgumentParser(prog="shadowproxy.dataplane.worker")
-    parser.add_argument("--channel", type=int, required=True, metavar="FD")
-    parser.add_argument("--words", type=int, required=True, metavar="FD")
-    parser.add_argument("--slot", type=int, required=True)
-    parser.add_argument("--listener", action="append", default=[], metavar="NAME=FD")
-    options = parser.parse_args(arguments)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    words = memoryview(mmap.mmap(options.words, messages.WORDS * 8)).cast("Q")
-    listeners: dict[str, list[socket.socket]] = {}
-    for text in options.listener:
-        name, _, fd = text.rpartition("=")
-        listeners.setdefault(name, []).append(socket.socket(fileno=int(fd)))
-    process = WorkerProcess(Worker(options.slot, words), listeners)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(process.run(socket.socket(fileno=options.channel)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,9 +9,13 @@ from typing import Final
 from shadowproxy.config.arms import arm_of
 from shadowproxy.config.declare import Percent
 from shadowproxy.config.model import Config, Credentials, Mirror, Route
+from shadowproxy.config.tenancy import CountsAs, Destination, Rewrite, Treatment
 from shadowproxy.hashspace import salt_of
 from shadowproxy.policy.mirrors import MirrorPolicy
+from shadowproxy.policy.rewrite import RewritePolicy
 from shadowproxy.policy.routes import Policy, RoutePolicy
+from shadowproxy.policy.tags import Tags
+from shadowproxy.policy.tenancy import LIVE, PARTITION, REFUSE, SINK, SINK_FLEET, UNRULED, DestinationPolicy, TenancyRules, TreatmentPolicy
 from shadowproxy.policy.units import parse_unit
 
 CREDENTIALS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
@@ -29,7 +33,7 @@ def nanoseconds(seconds: float) -> int:
 
 def compile_policy(config: Config, generation: int) -> Policy:
     """The decision table of `config`, which has been checked; `generation` counts reloads from 1."""
-    routes = tuple(_route(route) for route in config.routes)
+    routes = tuple(_route(config, route) for route in config.routes)
     wanted = {name for route in routes for name, _ in route.headers}
     touched: set[bytes] = set()
     for route in routes:
@@ -48,10 +52,11 @@ def compile_policy(config: Config, generation: int) -> Policy:
         wanted=frozenset(wanted),
         touched=frozenset(touched),
         asks_host=any(route.host or route.host_suffix for route in routes),
+        tags=Tags(config.tenancy.dialects),
     )
 
 
-def _route(route: Route) -> RoutePolicy:
+def _route(config: Config, route: Route) -> RoutePolicy:
     match = route.match
     host = match.host.lower().encode()
     prefix = match.path.encode().rstrip(b"/")
@@ -60,7 +65,7 @@ def _route(route: Route) -> RoutePolicy:
         name=route.name,
         live=route.live,
         mirrors=tuple(_mirror(route, mirror, _arm(route, mirror)) for mirror in route.mirror),
-        refuses_tagged_writes=True,
+        tests=_tests(config, route),
         listener=match.listener,
         host=b"" if host.startswith(b"*.") else host,
         host_suffix=host[1:] if host.startswith(b"*.") else b"",
@@ -71,6 +76,63 @@ def _route(route: Route) -> RoutePolicy:
         methods=frozenset(method.encode() for method in match.methods),
         headers=tuple((name.lower().encode(), value.encode("latin-1")) for name, value in match.headers.items()),
         is_catch_all=not has_conditions,
+        rewrite=_rewrite(route.rewrite),
+    )
+
+
+def _rewrite(rewrite: Rewrite) -> RewritePolicy | None:
+    if rewrite == Rewrite():
+        return None
+    mode, _, host = rewrite.host.partition(":")
+    return RewritePolicy(
+        strip_prefix=rewrite.strip_prefix.encode().rstrip(b"/"),
+        path_prefix=rewrite.path_prefix.encode().rstrip(b"/"),
+        host_mode=mode,
+        host=host.encode(),
+    )
+
+
+def _tests(config: Config, route: Route) -> TenancyRules:
+    tests = route.test_traffic
+    reads = _destination(route, tests.reads, LIVE)
+    writes = _destination(route, tests.writes, UNRULED)
+    # What a sink keeps of a tenant's writes is what that tenant's reads must see first.
+    keeps = writes.kind == SINK and reads.kind == LIVE and config.sinks[tests.writes.sink].keeps
+    return TenancyRules(
+        reads=reads,
+        writes=writes,
+        treatments=tuple(_treatment(treatment) for treatment in tests.treat),
+        asks=writes.fleet if keeps else "",
+    )
+
+
+def _destination(route: Route, destination: Destination, unsaid: int) -> DestinationPolicy:
+    if destination.sink:
+        return DestinationPolicy(kind=SINK, fleet=SINK_FLEET + destination.sink, to=destination.sink)
+    if destination.partition is not None:
+        partition = destination.partition
+        fleet = partition.fleet or route.live
+        rewrite = RewritePolicy(
+            path_prefix=partition.path_prefix.encode().rstrip(b"/"),
+            host_mode="literal" if partition.host else "preserve",
+            host=partition.host.encode(),
+            headers={name.lower().encode(): value.encode("latin-1") for name, value in partition.headers.items()},
+            query={name.encode(): value.encode() for name, value in partition.query.items()},
+        )
+        return DestinationPolicy(kind=PARTITION, fleet=fleet, to=fleet, rewrite=rewrite)
+    kind = {"live": LIVE, "refuse": REFUSE}.get(destination.rule, unsaid)
+    return DestinationPolicy(kind=kind, fleet=route.live, to=route.live if kind == LIVE else "")
+
+
+def _treatment(treatment: Treatment) -> TreatmentPolicy:
+    return TreatmentPolicy(
+        is_write=treatment.counts_as is CountsAs.WRITE,
+        prefix=treatment.path.encode().rstrip(b"/"),
+        exact=treatment.exact.encode(),
+        regex=re.compile(treatment.regex.encode()) if treatment.regex else None,
+        methods=frozenset(method.encode() for method in treatment.methods),
+        query=treatment.query.encode(),
+        body=re.compile(treatment.body.encode()) if treatment.body else None,
     )
 
 

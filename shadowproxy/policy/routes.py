@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from shadowproxy.policy.mirrors import MirrorPolicy
+from shadowproxy.policy.rewrite import RewritePolicy
+from shadowproxy.policy.tags import Tags
+from shadowproxy.policy.tenancy import TenancyRules
 
 ANY_VALUE: Final = b"*"
 """A header match that only asks for presence."""
@@ -21,13 +24,14 @@ ANY_VALUE: Final = b"*"
 class RoutePolicy:
     """One route, compiled. Empty means "not asked for" in every condition.
 
-    `prefix` has no trailing slash; `headers` are (lower-case name, value) pairs.
+    `prefix` has no trailing slash; `headers` are (lower-case name, value) pairs. `tests` is what happens to tagged requests,
+    `rewrite` what changes on the way to live and to mirrors, None for nothing.
     """
 
     name: str
     live: str
     mirrors: tuple[MirrorPolicy, ...]
-    refuses_tagged_writes: bool
+    tests: TenancyRules
     listener: str = ""
     host: bytes = b""
     host_suffix: bytes = b""
@@ -38,6 +42,7 @@ class RoutePolicy:
     methods: frozenset[bytes] = frozenset()
     headers: tuple[tuple[bytes, bytes], ...] = ()
     is_catch_all: bool = False
+    rewrite: RewritePolicy | None = None
 
     def takes(self, listener: str, host: bytes, path: bytes, method: bytes, headers: Mapping[bytes, list[bytes]]) -> bool:
         """Whether every condition holds.
@@ -78,7 +83,8 @@ class Policy:
     """The compiled decision table of one config generation. Replaced whole, by one assignment.
 
     `wanted` has the lower-case names of the header fields that conditions or keys look at, `touched` of those
-    that some mirror's copies do not get as they came; `asks_host` says whether any route looks at the host.
+    that some mirror's copies do not get as they came; `asks_host` says whether any route looks at the host; `tags` reads
+    whose test a request is.
     """
 
     generation: int
@@ -86,6 +92,7 @@ class Policy:
     wanted: frozenset[bytes]
     touched: frozenset[bytes]
     asks_host: bool
+    tags: Tags
 
     def find(self, listener: str, host: bytes, path: bytes, method: bytes, headers: Mapping[bytes, list[bytes]]) -> RoutePolicy | None:
         """The first route that takes the request; arguments as in `RoutePolicy.takes`."""

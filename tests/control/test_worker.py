@@ -29,7 +29,7 @@ class Heard:
     def start(self, mode: str = "good") -> Worker:
         """Start a fake worker."""
         return Worker(
-            (sys.executable, str(FAKE), mode), 0, [], Counts().open(0),
+            (sys.executable, str(FAKE), mode), 0, [], Counts().open(0), sys.stderr.fileno(),
             on_message=lambda _, message: self.messages.append(message), on_end=lambda _, problem: self.ends.append(problem),
         )  # fmt: skip
 

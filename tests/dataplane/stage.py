@@ -126,10 +126,19 @@ class Stage:
             ],
         }
         self.config = to_plain(load_text(yaml.safe_dump(config)).config)
+        self.rows: list[dict[str, Any]] = []
         self.worker = Worker(0, memoryview(bytearray(messages.WORDS * 8)).cast("Q"))
+        self.worker.admissions.soon = lambda action: action()
+        self.worker.send = self.answer
         self.worker.configure(self.policy(1))
         self.now_ns = time.monotonic_ns()
         self.worker.tick(self.now_ns, 0)
+
+    def answer(self, message: messages.Message) -> None:
+        """Do as control does: rows are durable at once."""
+        if message["type"] == "ledger":
+            self.rows += message["rows"]
+            self.worker.admissions.on_ledger_done({"ids": [row["id"] for row in message["rows"]], "problem": ""})
 
     def policy(self, generation: int, **slots: int) -> messages.Message:
         """A policy message with this stage's config."""

@@ -12,8 +12,10 @@ MEANINGS = {name: value for name, value in vars(fields).items() if name.isupper(
 def test_each_meaning_has_a_number_of_its_own() -> None:
     """And none of them runs into the bits that say who looks at a field."""
     assert len(set(MEANINGS.values())) == len(MEANINGS)
-    assert all(value < fields.COLLECT for name, value in MEANINGS.items() if name not in ("COLLECT", "TOUCH"))
-    assert fields.COLLECT & fields.TOUCH == 0
+    bits = {"COLLECT", "TOUCH", "TAGS"}
+    assert all(value < fields.ACTION for name, value in MEANINGS.items() if name not in bits | {"ACTION"})
+    assert len({MEANINGS[name] & ~fields.ACTION for name in bits}) == 3
+    assert all(MEANINGS[name].bit_count() == 1 and not MEANINGS[name] & fields.ACTION for name in bits)
 
 
 @pytest.mark.parametrize("table", [fields.REQUEST_FIELDS, fields.RESPONSE_FIELDS])

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from shadowproxy.dataplane.deadlines import TICK_NS, Deadlines
-from shadowproxy.dataplane.worker import WorkerProcess
+from shadowproxy.dataplane.process import WorkerProcess
 from tests.dataplane.stage import Stage
 
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowproxy.dataplane import request_head
-from shadowproxy.dataplane.fields import SAFE_METHODS
 from shadowproxy.dataplane.head import BLOCK_BYTES_LIMIT, BLOCKS_LIMIT, CHUNKED, LINE_BYTES_LIMIT
 from shadowproxy.dataplane.request_head import METHODS, HeadProbe, RequestHead, RequestHeads
 from shadowproxy.errors import BadRequest
+from shadowproxy.policy.tenancy import READ_METHODS
 
 WANTED = frozenset({b"x-user", b"cookie"})
 TOUCHED = frozenset({b"cookie"})
@@ -99,8 +99,8 @@ def test_methods_of_other_protocols_are_not_remembered(method: bytes) -> None:
 
 def test_safe_methods_are_methods() -> None:
     """None of them writes."""
-    assert SAFE_METHODS <= METHODS
-    assert not SAFE_METHODS & {b"POST", b"PUT", b"PATCH", b"DELETE"}
+    assert READ_METHODS <= METHODS
+    assert not READ_METHODS & {b"POST", b"PUT", b"PATCH", b"DELETE"}
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_targets_are_taken_as_sent(start: str, method: bytes, target: bytes, pat
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ([], {"length": 0, "is_keep_alive": True, "is_tagged": False, "mark": b"", "upgrade": b"", "max_forwards": -1}),
+        ([], {"length": 0, "is_keep_alive": True, "tenant": b"", "mark": b"", "upgrade": b"", "max_forwards": -1}),
         (["Content-Length: 007"], {"length": 7, "lines": [b"Host: shop.example", b"Content-Length: 7"]}),
         (["Transfer-Encoding: Chunked"], {"length": CHUNKED, "lines": [b"Host: shop.example"]}),
         (["Connection: close, X-Hop", "X-Hop: 1"], {"is_keep_alive": False, "lines": [b"Host: shop.example"]}),
@@ -211,11 +211,11 @@ def test_targets_are_taken_as_sent(start: str, method: bytes, target: bytes, pat
         (["Upgrade: websocket", "Connection: Upgrade"], {"upgrade": b"websocket"}),
         (["Upgrade: websocket"], {"upgrade": b""}),
         (["Upgrade: h2c, TLS/1.2", "Connection: upgrade"], {"upgrade": b""}),
-        (["X_Test.Traffic: 1"], {"is_tagged": True, "lines": [b"Host: shop.example", b"X_Test.Traffic: 1"]}),
-        (["X-Test-Traffic: FALSE"], {"is_tagged": False}),
-        (["X-Test-Traffic: 0", "x-test-traffic: yes"], {"is_tagged": True}),
-        (["baggage: a=1, synthetic_request=true;p"], {"is_tagged": True}),
-        (["baggage: synthetic_request=false"], {"is_tagged": False}),
+        (["X_Test.Traffic: 1"], {"tenant": b"default", "lines": [b"Host: shop.example", b"X-Test-Traffic: true", b"baggage: synthetic_request=true"], "tagged_by": [b"x_test.traffic"]}),
+        (["X-Test-Traffic: FALSE"], {"tenant": b"", "lines": [b"Host: shop.example", b"X-Test-Traffic: FALSE"]}),
+        (["X-Test-Traffic: 0", "x-test-traffic: bot-7"], {"tenant": b"bot-7"}),
+        (["baggage: a=1, synthetic_request=true;p"], {"tenant": b"default", "lines": [b"Host: shop.example", b"X-Test-Traffic: true", b"baggage: synthetic_request=true,a=1"]}),
+        (["baggage: synthetic_request=false"], {"tenant": b""}),
         (["X-Shadow-Mirror: m;by=1", "x_shadow_mirror: n"], {"mark": b"m;by=1, n", "lines": [b"Host: shop.example"]}),
         (["X-Shadow-Other: 1", "X_Fault_Delay: 1"], {"lines": [b"Host: shop.example"]}),
         (["X-Forwarded-For: 1", "Forwarded: for=2"], {"forwarded": [(b"x-forwarded-for", b"1"), (b"forwarded", b"for=2")]}),

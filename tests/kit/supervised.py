@@ -112,7 +112,7 @@ class SupervisedProxy:
 
     def workers(self) -> list[int]:
         """Process ids of the workers."""
-        return [pid for pid in process.children(self.pid) if "shadowproxy.dataplane.worker" in _command_line(pid)]
+        return [pid for pid in process.children(self.pid) if "shadowproxy.dataplane.process" in _command_line(pid)]
 
     def api(self, method: str, path: str, body: Any = None, *, token: str | None = None, fields: Mapping[str, str] | None = None) -> Reply:
         """One request to the admin API, with our token unless another (or "" for none) is given."""

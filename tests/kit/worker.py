@@ -63,12 +63,16 @@ def merge(into: Tally, tally: Tally) -> None:
 
 
 def unconserved(tally: Tally) -> list[str]:
-    """Mirrors of a merged tally for which the conservation law does not hold."""
+    """Mirrors and routes of a merged tally for which the conservation laws do not hold."""
     found = []
     for key, mirror in tally.get("mirrors", {}).items():
         eligible, fates, pending = mirror.get("eligible", 0), sum(mirror.get("fates", {}).values()), mirror.get("pending", 0)
         if eligible != fates + pending:
             found.append(f"{key}: eligible {eligible} != fates {fates} + pending {pending}: {mirror.get('fates')}")
+    for route, tests in tally.get("tests", {}).items():
+        ended = sum(tests.get(fate, 0) for fate in ("sunk", "partitioned", "refused", "passed", "pending"))
+        if tests.get("seen", 0) != ended:
+            found.append(f"{route}: {tests.get('seen', 0)} tagged writes seen != {ended}: {tests}")
     return found
 
 
@@ -80,9 +84,21 @@ class WorkerProxy:
         listeners: bound and listening sockets by listener name; they stay open, as control keeps them.
         slot: worker slot.
         arguments: further command-line arguments for the interpreter, such as -O.
+        told: what else the policy message says: sinks, passport keys.
+
+    Rows of the ledger are kept in `rows` and acknowledged at once, with `ledger_problem`, unless that is None; passports
+    are fresh once.
     """
 
-    def __init__(self, config: str, listeners: Mapping[str, socket.socket], *, slot: int = 0, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        config: str,
+        listeners: Mapping[str, socket.socket],
+        *,
+        slot: int = 0,
+        arguments: tuple[str, ...] = (),
+        told: Mapping[str, object] | None = None,
+    ) -> None:
         self.listeners = dict(listeners)
         self.generation = 0
         self.instance = uuid.uuid4().hex
@@ -92,6 +108,11 @@ class WorkerProxy:
         self.refused: list[str] = []
         self.stalls: list[float] = []
         self.broken_law: list[str] = []
+        self.told = dict(told or {})
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.statuses: dict[str, int] = {}
+        self.nonces: set[tuple[str, str]] = set()
+        self.ledger_problem: str | None = ""
         self._applied = 0
         self._done: set[int] = set()
         self._orders = 0
@@ -103,7 +124,7 @@ class WorkerProxy:
         os.ftruncate(self._words, messages.WORDS * 8)
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._stderr = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - lives as long as the worker
-        command = [sys.executable, *arguments, "-m", "shadowproxy.dataplane.worker"]
+        command = [sys.executable, *arguments, "-m", "shadowproxy.dataplane.process"]
         command += ["--channel", str(theirs.fileno()), "--words", str(self._words), "--slot", str(slot)]
         for name, listener in self.listeners.items():
             command += ["--listener", f"{name}={listener.fileno()}"]
@@ -149,7 +170,7 @@ class WorkerProxy:
         self.send({
             "type": "policy", "generation": self.generation, "config": to_plain(loaded), "slots": self.slots, "killed": self._is_killed,
             "instance": self.instance,
-        })  # fmt: skip
+        } | self.told)  # fmt: skip
         self._await(lambda: self._applied >= self.generation or len(self.refused) > 0, f"generation {self.generation} applied")
         assert not self.refused, self.refused
         return loaded
@@ -331,6 +352,19 @@ class WorkerProxy:
             self._done.add(message["id"])
         elif kind == "stalled":
             self.stalls.append(message["seconds"])
+        elif kind == "ledger":
+            assert not set(self.rows) & {row["id"] for row in message["rows"]}, "a row came twice"
+            self.rows |= {row["id"]: row for row in message["rows"]}
+            if self.ledger_problem is not None:
+                self.send({"type": "ledger_done", "ids": [row["id"] for row in message["rows"]], "problem": self.ledger_problem})
+        elif kind == "ledger_status":
+            self.statuses |= message["statuses"]
+        elif kind == "nonces":
+            fresh = []
+            for keyid, nonce, _ in message["nonces"]:
+                fresh.append((keyid, nonce) not in self.nonces)
+                self.nonces.add((keyid, nonce))
+            self.send({"type": "nonces_done", "id": message["id"], "fresh": fresh})
         elif kind == "ready":
             self._ready.set()
 

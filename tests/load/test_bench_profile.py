@@ -36,5 +36,5 @@ def test_the_hook_is_for_workers_only(tmp_path: Path) -> None:
     """The supervisor imports it too and does not sample itself."""
     proxy = profile.Sampled(tmp_path)
     hook = (tmp_path / "sitecustomize.py").read_text()
-    assert "if 'shadowproxy.dataplane.worker' in sys.orig_argv:" in hook
+    assert "if 'shadowproxy.dataplane.process' in sys.orig_argv:" in hook
     assert proxy.environment["PYTHONPATH"].startswith(str(tmp_path))

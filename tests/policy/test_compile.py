@@ -8,6 +8,7 @@ import pytest
 
 from shadowproxy.policy import nanoseconds
 from shadowproxy.policy.compile import CREDENTIALS
+from shadowproxy.policy.tenancy import LIVE, REFUSE, UNRULED
 
 if TYPE_CHECKING:
     from tests.policy.conftest import MakePolicy
@@ -69,8 +70,10 @@ def test_a_host_is_only_read_where_a_route_asks(make_policy: MakePolicy, host: s
 
 def test_tagged_writes_are_refused_unless_a_rule_says_more(make_policy: MakePolicy) -> None:
     """What cannot be decided is refused (P3)."""
-    assert make_policy("name: a").routes[0].refuses_tagged_writes
-    assert make_policy("name: a, test_traffic: {writes: refuse}").routes[0].refuses_tagged_writes
+    assert make_policy("name: a").routes[0].tests.writes.kind == UNRULED
+    assert make_policy("name: a, test_traffic: {writes: refuse}").routes[0].tests.writes.kind == REFUSE
+    assert make_policy("name: a, test_traffic: {writes: live}").routes[0].tests.writes.kind == LIVE
+    assert make_policy("name: a").routes[0].tests.reads.kind == LIVE
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, 0), (0.15, 150_000_000), (1e-9, 1), (3600.0, 3_600_000_000_000)])

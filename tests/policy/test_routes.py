@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowproxy.policy import Policy, RoutePolicy, bare_host
+from shadowproxy.policy.tags import Tags
+from shadowproxy.policy.tenancy import LIVE, UNRULED, DestinationPolicy, TenancyRules
 
 if TYPE_CHECKING:
     from tests.policy.conftest import MakePolicy
@@ -99,9 +101,15 @@ def test_a_prefix_is_whole_segments(prefix: list[bytes], path: list[bytes]) -> N
     said = b"/" + b"/".join(prefix)
     bare = said.rstrip(b"/")
     route = RoutePolicy(
-        name="r", live="live", mirrors=(), refuses_tagged_writes=True, prefix=bare, prefix_slash=bare + b"/", is_catch_all=not bare
+        name="r",
+        live="live",
+        mirrors=(),
+        tests=TenancyRules(reads=DestinationPolicy(kind=LIVE), writes=DestinationPolicy(kind=UNRULED)),
+        prefix=bare,
+        prefix_slash=bare + b"/",
+        is_catch_all=not bare,
     )
     asked = b"/" + b"/".join(path)
     wanted = bare.split(b"/")
-    policy = Policy(generation=1, routes=(route,), wanted=frozenset(), touched=frozenset(), asks_host=False)
+    policy = Policy(generation=1, routes=(route,), wanted=frozenset(), touched=frozenset(), asks_host=False, tags=Tags())
     assert (policy.find("f", b"", asked, b"GET", {}) is not None) == (asked.split(b"/")[: len(wanted)] == wanted)

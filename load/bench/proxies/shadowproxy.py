@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from load.bench.proxies.adapter import Setup
 
-WORKER = "shadowproxy.dataplane.worker"
+WORKER = "shadowproxy.dataplane.process"
 HOLDOUT_PERCENT = 0.1
 """Small enough to keep the mirror whole, large enough that every request is looked up in the hash space."""
 
