@@ -98,8 +98,10 @@ def test_the_promises_of_a_client(origin: Origin, promise: Callable[..., None]) 
             with carrying(carried):
                 await get(url, headers)
 
-        promise(lambda url, headers: runner.run(called(url, headers, current())), origin)
-        runner.run(session.close())
+        try:
+            promise(lambda url, headers: runner.run(called(url, headers, current())), origin)
+        finally:
+            runner.run(session.close())
 
 
 async def test_websockets_carry_both_ways() -> None:

@@ -36,8 +36,10 @@ def test_the_promises_of_an_asynchronous_client(origin: Origin, promise: Callabl
             with carrying(carried):
                 (await client.get(url, headers=headers)).raise_for_status()
 
-        promise(lambda url, headers: runner.run(get(url, headers, current())), origin)
-        runner.run(client.aclose())
+        try:
+            promise(lambda url, headers: runner.run(get(url, headers, current())), origin)
+        finally:
+            runner.run(client.aclose())
 
 
 def test_a_request_that_is_sent_twice(origin: Origin) -> None:
