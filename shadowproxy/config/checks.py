@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config.addresses import HostPort, Unfit, host_denial, is_loopback, parse_endpoint, parse_host_port, reaches
 from shadowproxy.config.arms import arms
+from shadowproxy.config.checks_sinks import check_sinks
 from shadowproxy.config.checks_tenancy import check_tenancy
 from shadowproxy.config.model import Credentials, FieldOrder, UpstreamTLS
 from shadowproxy.config.reachability import check_reachability
@@ -68,6 +69,7 @@ def check(config: Config, report: Report) -> None:
     for index, route in enumerate(config.routes):
         _check_route(config, route, item("routes", index), report)
     check_tenancy(config, report)
+    check_sinks(config, report)
     if not report.has_errors:
         _check_use(config, report)
         check_reachability(config.routes, report)
@@ -248,7 +250,8 @@ def _check_reference(name: str, known: Iterable[str], kind: str, path: str, repo
     names = [other for other in known if other]
     if name and name not in names:
         suggestion = closest(name, names)
-        hint = "" if suggestion or not names else f"; there are: {', '.join(sorted(names)[:10])}"
+        shown = ", ".join(sorted(filter(str.isprintable, names))[:10])
+        hint = "" if suggestion or not shown else f"; there are: {shown}"
         report.error(path, f"no {kind} is called {name!r}{hint}", suggestion=suggestion)
 
 
@@ -257,6 +260,7 @@ def _check_use(config: Config, report: Report) -> None:
     for route in config.routes:
         tests = route.test_traffic
         used |= {destination.partition.fleet for destination in (tests.reads, tests.writes) if destination.partition is not None}
+    used |= {sink.resources.live for sink in config.sinks.values() if sink.resources is not None}
     for name in config.fleets:
         if name not in used:
             report.warning(child("fleets", name), "no route uses this fleet")

@@ -31,6 +31,9 @@ def check_files(config: Config, report: Report) -> None:
         place = child(child("tenancy.passports.keys", name), "file")
         if _check_present(key.file, place, report):
             _check_secret(key.file, place, report)
+    for name, sink in config.sinks.items():
+        if sink.openapi is not None:
+            _check_present(sink.openapi.file, child(child(child("sinks", name), "openapi"), "file"), report)
     for name, fleet in config.fleets.items():
         place = child(child("fleets", name), "tls")
         _check_pair(fleet.tls.cert, fleet.tls.key, place, report)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shadowproxy.config.model import Config
 from shadowproxy.config.shape import Field, Shape, fields_of
+from shadowproxy.config.sinks import SinkAnswer
 from shadowproxy.config.tenancy import Tenancy
 
 if TYPE_CHECKING:
@@ -54,9 +55,36 @@ def plain_configs(draw: st.DrawFn) -> dict[str, Any]:
     config["tenancy"] = draw(_objects(Tenancy, leave_out=("passports",)))
     if draw(st.booleans()):
         config["tenancy"]["passports"] = {"keys": {"k1": {"file": "secret"}}}
-    config["sinks"] = {name: draw(_objects(_class_of(Config, "sinks"), keyed=True)) for name in SINKS}
+    config["sinks"] = {name: draw(_sinks()) for name in SINKS}
     config["routes"] = [draw(_routes(number)) for number in range(draw(st.integers(1, 3)))]
     return config
+
+
+@st.composite
+def _sinks(draw: st.DrawFn) -> dict[str, Any]:
+    sink = draw(
+        _objects(_class_of(Config, "sinks"), keyed=True, leave_out=("preset", "rules", "resources", "openapi", "respond", "latency"))
+    )
+    answer = draw(_objects(SinkAnswer, leave_out=("latency",)))
+    return {**sink, **draw(st.sampled_from(_SINK_PARTS)), "respond": answer, "latency": draw(st.sampled_from(_LATENCIES))}
+
+
+_LATENCIES: Final[list[Any]] = [None, "50ms", {"low": 0.01, "high": "1s"}, {"median": "10ms", "p99": 2}]
+_SINK_PARTS: Final[list[dict[str, Any]]] = [
+    {},
+    {"preset": "payment"},
+    {
+        "rules": [
+            {"match": {"methods": ["POST"], "path": "/a/{b}/**", "json": {"c": [1]}}, "sequence": [{"status": 500}, {}], "at_end": "loop"}
+        ]
+    },
+    {
+        "rules": [
+            {"match": {"query": {"q": 1}, "headers": {"X-A": "*"}}, "respond": {"json": "{{request.json.a | null}}", "latency": "5ms"}}
+        ]
+    },
+    {"resources": {"collections": ["/orders", {"path": "/orders/{order}/items", "ids": "integer"}], "live": "shadow"}},
+]
 
 
 @st.composite

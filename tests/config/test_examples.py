@@ -23,6 +23,7 @@ NAMES = {"minimal", "reference", "several-mirrors", "sidecar", "sticky", "tls"}
 def environment(tmp_path: Path) -> dict[str, str]:
     """The variables that the examples read."""
     write_certificates(tmp_path)
+    (tmp_path / "invoices.yaml").write_text("openapi: 3.1.0\ninfo: {title: invoices, version: '1'}\npaths: {}\n")
     return {"CERTS": str(tmp_path)}
 
 
