@@ -13,6 +13,7 @@
     │   └── AdminRefused       the admin API answered, and said no; carries its status and problem
     ├── StateError             the state store cannot be read or written
     ├── PassportRefused        a tagged request whose signature does not hold; carries the reason, and what the client is told
+    ├── GuardFailed            a database cannot be guarded, or asked about its guard
     └── Unreadable             captured content in which secrets cannot be looked for; it is not kept
 
 A failure of a mirrored leg is never an exception: it is an outcome (`dataplane.outcome`).
@@ -124,6 +125,10 @@ class PassportRefused(ShadowproxyError):
         self.reason = reason
         self.told = told
         self.detail = detail
+
+
+class GuardFailed(ShadowproxyError):
+    """A database cannot be guarded, or asked about its guard. The text never has a password."""
 
 
 class Unreadable(ShadowproxyError):
