@@ -37,8 +37,8 @@ _SPELLING: Final = re.compile(
     r'(?:;(?:(?:created|expires)=(?:0|[1-9][0-9]{0,14})|(?:nonce|alg|keyid|tag)="[^"\\]*"))*'
 )
 _KNOWN: Final = frozenset({"created", "expires", "nonce", "alg", "keyid", "tag"})
-_KEYID: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
-_NONCE: Final = re.compile(r"[\x21-\x7e]{1,128}")
+KEYID: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+NONCE: Final = re.compile(r'[^\x00-\x20"\\\x7f-\U0010ffff]{1,128}')
 _NOBODY: Final = bytes(32)
 """The key of nobody: what a signature with an unknown key is compared with."""
 
@@ -196,9 +196,9 @@ def _read(member: Member) -> tuple[list[str], dict[str, str]]:
 
 def _passport(names: Sequence[str], parameters: Mapping[str, str]) -> Passport:
     keyid, nonce = parameters["keyid"], parameters["nonce"]
-    if _KEYID.fullmatch(keyid) is None:
+    if KEYID.fullmatch(keyid) is None:
         raise refused(Reason.MALFORMED, "keyid must be 1 to 64 of A-Z a-z 0-9 _ . -")
-    if _NONCE.fullmatch(nonce) is None:
+    if NONCE.fullmatch(nonce) is None:
         raise refused(Reason.MALFORMED, "nonce must be 1 to 128 visible characters")
     return Passport(keyid, nonce, int(parameters["created"]), int(parameters["expires"]), tuple(names))
 
