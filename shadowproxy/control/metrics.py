@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from shadowproxy.control.captures import Captures
     from shadowproxy.control.judging import Judging
+    from shadowproxy.control.sinkhouse import SinkHouse
     from shadowproxy.control.supervisor import Supervisor
 
 PREFIX: Final = "shadowproxy_"
@@ -249,6 +250,12 @@ SPECS: Final[tuple[Spec, ...]] = (
         (),
         "1 while the state store works; 0 is an alarm: the kill switch then lives in memory and in the audit log.",
     ),
+    Spec("shadowproxy_sink_requests_total", COUNTER, "requests", ("sink", "status"), "Requests that a sink has answered, by status."),
+    Spec("shadowproxy_sink_items", GAUGE, "items", ("sink",), "Items that a sink keeps, of all tenants."),
+    Spec("shadowproxy_sink_kept_bytes", GAUGE, "bytes", ("sink",), "Bytes that a sink keeps, of all tenants."),
+    Spec("shadowproxy_sink_evicted_total", COUNTER, "items", ("sink",), "Items that made room for others before they were old enough to go."),
+    Spec("shadowproxy_sink_up", GAUGE, "boolean", ("sink",), "1 while the process of the sinks runs and this one has no problem."),
+    Spec("shadowproxy_sink_restarts_total", COUNTER, "restarts", (), "Deaths of the process of the sinks."),
     Spec("shadowproxy_audit_up", GAUGE, "boolean", (), "1 while audit records reach their file."),
     Spec("shadowproxy_audit_dropped_total", COUNTER, "records", (), "Audit records that did not reach their file."),
     Spec("shadowproxy_admin_auth_failures_total", COUNTER, "requests", (), "Admin requests without a right token."),
@@ -436,6 +443,17 @@ def _workers(supervisor: Supervisor, samples: _Samples) -> None:
         samples.add("workers", states.count(state), state)
 
 
+def _sinks(house: SinkHouse, samples: _Samples) -> None:
+    for name, counts in house.counts.items():
+        for status, count in counts.requests.items():
+            samples.add("sink_requests_total", count, name, status)
+        samples.add("sink_items", counts.items, name)
+        samples.add("sink_kept_bytes", counts.bytes, name)
+        samples.add("sink_evicted_total", counts.evicted, name)
+        samples.add("sink_up", bool(house.pid and not counts.problem), name)
+    samples.add("sink_restarts_total", house.restarts)
+
+
 def _control(supervisor: Supervisor, samples: _Samples) -> None:
     samples.add("kill_switch_on", supervisor.crew.is_killed)
     samples.add("config_generation", supervisor.configs.generation)
@@ -444,6 +462,7 @@ def _control(supervisor: Supervisor, samples: _Samples) -> None:
     samples.add("config_last_reload_successful", not supervisor.configs.problem)
     samples.add("store_up", not supervisor.store.problem)
     samples.add("audit_up", not supervisor.audit.problem)
+    _sinks(supervisor.sinks, samples)
     samples.add("audit_dropped_total", supervisor.audit.dropped)
     samples.add("admin_auth_failures_total", supervisor.auth_failures)
     samples.add("access_log_written_total", supervisor.access.written)

@@ -38,6 +38,7 @@ from shadowproxy.control.listeners import Listeners, bind_one, bound_address
 from shadowproxy.control.passports import Passports
 from shadowproxy.control.places import Places, Token
 from shadowproxy.control.reload import Reloader
+from shadowproxy.control.sinkhouse import SinkHouse
 from shadowproxy.errors import ControlError, ShadowproxyError
 from shadowproxy.redaction import Rules, Scrubber, load_key
 from shadowproxy.store import open_store, path_of
@@ -95,6 +96,7 @@ class Supervisor:
         self.judging = Judging(config, self.counts)
         self.evidence = EvidenceStore(self.judging, self.store)
         self.passports = Passports(config, self.started_at)
+        self.sinks = SinkHouse(self.places.sinks)
         self.crew = Crew(
             command,
             self.listeners,
@@ -104,7 +106,7 @@ class Supervisor:
             on_tally=self.judging.add,
             on_captured=self._judge_bodies,
             on_message={"nonces": self.passports.on_nonces},
-            tell=self.passports.tell,
+            tell=lambda config: self.passports.tell(config) | self.sinks.tell(config),
         )
         self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
         self.scrubber: Scrubber | None = None
@@ -201,6 +203,7 @@ class Supervisor:
         self._spawn(self.exemplars.keep())
         self._spawn(self.evidence.keep())
         self.audit.record(SYSTEM, "start", "ok", after=self.configs.digest, detail=f"pid {os.getpid()}, version {__version__}")
+        self.sinks.follow(config)
         await self.crew.start(config, self.configs.generation)
         if self.crew.is_ready:
             _log.info("ready: %d worker%s", config.workers, "s" * (config.workers > 1))
@@ -228,6 +231,7 @@ class Supervisor:
         self.listeners.close()
         self.judging.close(self.config.limits.drain_timeout)
         await self.crew.drain(self.config.limits.drain_timeout)
+        await self.sinks.end()
         for task in list(self._tasks):
             task.cancel()
         if self._door is not None:
@@ -268,6 +272,7 @@ class Supervisor:
             self.crew.repeat_policy()
         self.crew.rotation_problem = self.passports.problem or self.crew.rotation_problem
         self.access.configure(config.access_log)
+        self.sinks.follow(config)
         self.judging.configure(config)
         rules = _rules_of(config)
         if self.scrubber is not None and rules != self.scrubber.rules:

@@ -16,6 +16,7 @@ from shadowproxy.control.admin.guard import FAILURES_ALLOWED, GATES, PROTECTED, 
 from shadowproxy.control.admin.openapi import ENDPOINTS, describe
 from shadowproxy.control.admin.page import Page
 from shadowproxy.control.admin.problem import Refusal, of_error, problem
+from shadowproxy.control.admin.sinks import SinkViews
 from shadowproxy.control.audit import Actor
 from shadowproxy.errors import ShadowproxyError
 
@@ -47,7 +48,7 @@ def build_app(supervisor: Supervisor) -> web.Application:
     authenticator = Authenticator(supervisor.token, lambda source, request, failures: _auth_failed(supervisor, source, request, failures))
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_outermost, _guarded(authenticator)])
     handlers = {"openapi": _openapi}
-    for holder in (Actions(supervisor), ExemplarViews(supervisor), Gates(supervisor), Page()):
+    for holder in (Actions(supervisor), ExemplarViews(supervisor), SinkViews(supervisor), Gates(supervisor), Page()):
         handlers.update({name: getattr(holder, name) for name in dir(holder) if not name.startswith("_")})
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":

@@ -141,6 +141,28 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         has_body=True,
         refusals=(400, *_CHANGE, 404, 408, 409, 413),
     ),
+    Endpoint("GET", "/api/v1/sinks", "sinks", "Every sink: where it is, what it has answered and keeps.", schema="Sinks"),
+    Endpoint(
+        "GET",
+        "/api/v1/sinks/{name}/items",
+        "sink_items",
+        "A tenant's items in a sink, the newest first; without a tenant, how many each has.",
+        schema="SinkItems",
+        query=(
+            ("tenant", "Whose.", {"type": "string"}),
+            ("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+        ),
+        refusals=(400, 404, 503),
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/sinks/{name}/reset",
+        "reset_sink",
+        "Forget all that a tenant has in a sink.",
+        schema="SinkReset",
+        query=(("tenant", "Whose.", {"type": "string"}),),
+        refusals=(400, *_CHANGE, 404, 503),
+    ),
     Endpoint("GET", "/api/v1/config", "get_config", "The config in force; its ETag goes into If-Match of a PUT.", schema="Config"),
     Endpoint(
         "PUT",
@@ -411,6 +433,22 @@ SCHEMAS: Final[dict[str, Schema]] = {
         summary=_TEXT,
         mirrors=_list_of(_object(route=_TEXT, mirror=_TEXT, verdict=_OUTCOME, summary=_TEXT, cause=_or_null("string"), pairs=_COUNT)),
     ),
+    "Sinks": _object(
+        pid=_or_null("integer"),
+        restarts=_COUNT,
+        problem=_or_null("string"),
+        sinks=_list_of(
+            _object(
+                name=_TEXT, url=_TEXT, requests=_COUNTS, items=_COUNT, bytes=_COUNT, evicted=_COUNT, in_flight=_COUNT, problem=_or_null("string")
+            )
+        ),
+    ),
+    "SinkItems": _object(
+        sink=_TEXT,
+        tenants=_COUNTS,
+        items=_list_of(_object(collection=_TEXT, id=_TEXT, version=_COUNT, at=_NUMBER, over_live=_FLAG, value={})),
+    ),
+    "SinkReset": _object(sink=_TEXT, tenant=_TEXT, removed=_COUNT),
     "Config": _object(generation=_COUNT, digest=_TEXT, file=_or_null("string"), config={"type": "object"}),
     "Changed": _object(result={"type": "string", "enum": ["ok", "unchanged"]}, generation=_COUNT, digest=_TEXT, unanswered_workers=_SLOTS),
     "Switched": _object(

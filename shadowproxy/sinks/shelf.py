@@ -1,0 +1,344 @@
+"""What sinks keep, by sink and tenant, in one SQLite file. Survives SIGKILL; bounded in items, bytes and age.
+
+A write is committed when the call returns: it is in the write-ahead log, which outlives the process (`synchronous = NORMAL`: a power cut may
+cost the last moments, never the file). Calls are made from the event loop: each takes tens of microseconds.
+
+No call reaches another tenant's rows: every statement names sink and tenant, but those that count, and those that age.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from shadowproxy.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LOCK_PATIENCE_S: Final = 5.0
+"""How long a new process waits for the one before it to let go of the file."""
+
+BUSY_TIMEOUT_S: Final = 1.0
+EVICTED_AT_ONCE: Final = 100
+"""When an item is too many, a hundredth of the limit goes, so that not each write has to make room."""
+
+ROW_BYTES: Final = 100
+"""What an item takes beside its body and names, about."""
+
+MEMORY: Final = ":memory:"
+HIDDEN: Final = "#"
+"""Collections whose names begin so hold notes of sinks, not items."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS items (
+  sink TEXT NOT NULL, tenant TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
+  body TEXT, over_live INTEGER NOT NULL, version INTEGER NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY (sink, tenant, collection, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_by_age ON items (sink, tenant, at);
+CREATE TABLE IF NOT EXISTS marks (
+  sink TEXT NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, at REAL NOT NULL,
+  PRIMARY KEY (sink, tenant, name)) WITHOUT ROWID;
+"""
+_SELECT: Final = "SELECT collection, id, body, over_live, version, at FROM items WHERE sink = ? AND tenant = ?"
+_DELETE: Final = "DELETE FROM items WHERE sink = ? AND tenant = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that a sink keeps. Without a body it is the absence of something that live holds."""
+
+    collection: str
+    id: str
+    body: str | None
+    over_live: bool
+    version: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one sink may keep: items and bytes over all tenants, and seconds."""
+
+    items: int = 10_000
+    size: int = 64 * 1024 * 1024
+    age_s: float = 7 * 86400.0
+
+
+class Shelf:
+    """The items and counters of all sinks.
+
+    Args:
+        path: the file, or MEMORY.
+        now: seconds since 1970.
+
+    Raises:
+        StateError: another process has the file.
+    """
+
+    def __init__(self, path: str = MEMORY, now: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self.problem = ""
+        self.evicted: Counter[str] = Counter()
+        self._now = now
+        self._bounds: dict[str, Bounds] = {}
+        self._items: dict[str, Counter[str]] = {}
+        self._bytes: dict[str, Counter[str]] = {}
+        self._seq = 0
+        self._lock = _locked(path)
+        self._connection: sqlite3.Connection | None = None
+        with contextlib.suppress(StateError):
+            self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Shelf {self.path!r} {self.problem or f'{sum(map(Counter.total, self._items.values()))} items'}>"
+
+    def bound(self, sink: str, bounds: Bounds) -> None:
+        """Set what `sink` may keep, from the next write on."""
+        self._bounds[sink] = bounds
+
+    def kept(self, sink: str) -> tuple[int, int]:
+        """Items and bytes that `sink` keeps."""
+        return self._items.get(sink, Counter()).total(), self._bytes.get(sink, Counter()).total()
+
+    def tenants(self, sink: str) -> dict[str, int]:
+        """How many items each tenant of `sink` has."""
+        return {tenant: count for tenant, count in sorted(self._items.get(sink, Counter()).items()) if count > 0}
+
+    def get(self, sink: str, tenant: str, collection: str, key: str) -> Item | None:
+        """One item, or the absence of one that live holds; None when nothing is known.
+
+        Raises:
+            StateError: the file does not work.
+        """
+        rows = self._rows(f"{_SELECT} AND collection = ? AND id = ?", (sink, tenant, collection, key))
+        return rows[0] if rows else None
+
+    def of_collection(self, sink: str, tenant: str, collection: str) -> list[Item]:
+        """A collection's items in the order of their creation. Raises as `get`."""
+        return self._rows(f"{_SELECT} AND collection = ? ORDER BY seq", (sink, tenant, collection))
+
+    def contents(self, sink: str, tenant: str, limit: int) -> list[Item]:
+        """A tenant's items over all collections, the newest first. Raises as `get`."""
+        return self._rows(
+            f"{_SELECT} AND collection NOT LIKE '{HIDDEN}%' ORDER BY at DESC, seq DESC LIMIT ?",
+            (sink, tenant, limit),
+        )
+
+    def put(self, sink: str, tenant: str, collection: str, key: str, body: str | None, *, over_live: bool = False) -> Item:
+        """Keep an item, in place of the one before it; without a body its absence.
+
+        Raises:
+            StateError: the file does not work, or the item is larger than all that the sink may keep.
+        """
+        size = ROW_BYTES + len(collection) + len(key) + len(body or "")
+        limit = self._bounds.get(sink, Bounds()).size
+        if size > limit:
+            raise StateError(f"an item of {size} bytes, limit {limit}")
+        with self._transaction() as connection:
+            before: Any = connection.execute(
+                "SELECT version, size, seq FROM items WHERE sink = ? AND tenant = ? AND collection = ? AND id = ?",
+                (sink, tenant, collection, key),
+            ).fetchone()
+            version, size_before, seq = before or (0, 0, self._seq + 1)
+            at = self._now()
+            connection.execute(
+                "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (sink, tenant, collection, key, body, over_live, version + 1, seq, at, size),
+            )
+            self._seq = max(self._seq, seq)
+            items, total = self.kept(sink)
+            gone = self._make_room(connection, (sink, tenant, collection, key), items + (not before), total + size - size_before)
+        self._account(sink, tenant, int(not before), size - size_before)
+        for loser, lost, lost_bytes in gone:
+            self._account(sink, loser, -lost, -lost_bytes)
+            self.evicted[sink] += lost
+        return Item(collection, key, body, over_live, version + 1, at)
+
+    def drop(self, sink: str, tenant: str, collection: str, key: str) -> bool:
+        """Forget an item; whether there was one. Raises as `get`."""
+        with self._transaction() as connection:
+            return self._delete(connection, "AND collection = ? AND id = ?", (sink, tenant, collection, key)) > 0
+
+    def drop_below(self, sink: str, tenant: str, path: str) -> int:
+        """Forget all items of the collections below `path`; how many. Raises as `get`."""
+        with self._transaction() as connection:  # 0 is the character after /
+            return self._delete(connection, "AND collection >= ? AND collection < ?", (sink, tenant, f"{path}/", f"{path}0"))
+
+    def reset(self, sink: str, tenant: str) -> int:
+        """Forget all that a tenant has in a sink, its counters too; how many items that were. Raises as `get`."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM marks WHERE sink = ? AND tenant = ?", (sink, tenant))
+            return self._delete(connection, "", (sink, tenant))
+
+    def count(self, sink: str, tenant: str, name: str, first: int = 1) -> int:
+        """The next number of a tenant's counter. Raises as `get`."""
+        with self._transaction() as connection:
+            row: Any = connection.execute(
+                "INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = value + 1, at = excluded.at RETURNING value",
+                (sink, tenant, name, first, self._now()),
+            ).fetchone()
+        return int(row[0])
+
+    def expire(self) -> None:
+        """Forget what is older than it may be, in every sink. Raises as `get`."""
+        for sink, bounds in self._bounds.items():
+            oldest = self._now() - bounds.age_s
+            with self._transaction() as connection:
+                for tenant in list(self._items.get(sink, ())):
+                    self._delete(connection, "AND at < ?", (sink, tenant, oldest))
+                connection.execute("DELETE FROM marks WHERE sink = ? AND at < ?", (sink, oldest))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    # -- inside
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            return self._connection
+        try:
+            connection = _connect(self.path)
+            counted = list(connection.execute("SELECT sink, tenant, COUNT(*), SUM(size), MAX(seq) FROM items GROUP BY sink, tenant"))
+        except (sqlite3.Error, OSError) as error:
+            self.problem = f"{self.path}: {error}"
+            raise StateError(self.problem) from None
+        self._items, self._bytes = {}, {}
+        for sink, tenant, items, total, seq in counted:
+            self._account(sink, tenant, items, total)
+            self._seq = max(self._seq, seq)
+        self.problem = ""
+        self._connection = connection
+        return connection
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._open()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._fail(error)
+        self.problem = ""
+
+    def _rows(self, query: str, values: tuple[Any, ...]) -> list[Item]:
+        connection = self._open()
+        try:
+            return [Item(row[0], row[1], row[2], bool(row[3]), row[4], row[5]) for row in connection.execute(query, values)]
+        except sqlite3.Error as error:
+            self._fail(error)
+        return []
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        """Open the file anew at the next call: what is counted is read from it again.
+
+        Raises:
+            StateError: always.
+        """
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.rollback()
+                if self.path != MEMORY:
+                    self._connection.close()
+            self._connection = None if self.path != MEMORY else self._connection
+        self.problem = f"{self.path}: {error}"
+        raise StateError(self.problem) from None
+
+    def _delete(self, connection: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> int:
+        """Delete items of the sink and tenant that `values` begin with."""
+        sizes = [row[0] for row in connection.execute(f"{_DELETE} {where} RETURNING size", values)]
+        self._account(values[0], values[1], -len(sizes), -sum(sizes))
+        return len(sizes)
+
+    def _account(self, sink: str, tenant: str, items: int, total: int) -> None:
+        counted = self._items.setdefault(sink, Counter())
+        sized = self._bytes.setdefault(sink, Counter())
+        counted[tenant] += items
+        sized[tenant] += total
+        if counted[tenant] <= 0:
+            del counted[tenant], sized[tenant]
+
+    def _make_room(
+        self, connection: sqlite3.Connection, kept: tuple[str, str, str, str], items: int, total: int
+    ) -> list[tuple[str, int, int]]:
+        """Delete the oldest items of the largest tenants, but not `kept`, until `items` and `total` fit: (tenant, items, bytes) that went."""
+        gone: list[tuple[str, int, int]] = []
+        sink, *this = kept
+        bounds = self._bounds.get(sink, Bounds())
+        if items <= bounds.items and total <= bounds.size:
+            return gone
+        by_size = self._items if items > bounds.items else self._bytes
+        for loser, _ in by_size.get(sink, Counter()).most_common():
+            while items > bounds.items or total > bounds.size:
+                sizes = [
+                    row[0]
+                    for row in connection.execute(
+                        f"{_DELETE} AND (collection, id) IN (SELECT collection, id FROM items WHERE sink = ? AND tenant = ?"  # noqa: S608  constants
+                        " AND NOT (tenant = ? AND collection = ? AND id = ?) ORDER BY at, seq LIMIT ?) RETURNING size",
+                        (sink, loser, sink, loser, *this, max(1, bounds.items // EVICTED_AT_ONCE)),
+                    )
+                ]
+                if not sizes:
+                    break
+                items, total = items - len(sizes), total - sum(sizes)
+                gone.append((loser, len(sizes), sum(sizes)))
+        return gone
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    if path != MEMORY:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # before SQLite creates it with the umask's mode
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, cached_statements=64)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _locked(path: str) -> int:
+    """A descriptor that keeps other processes from the file; -1 for memory.
+
+    Raises:
+        StateError: another process has it.
+    """
+    if path == MEMORY:
+        return -1
+    try:
+        # A file of its own: closing the database's would drop SQLite's locks (POSIX), and SQLite closes its own as it likes.
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(f"{path}.lock: {error.strerror}") from None
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise StateError(f"{path}: another process keeps what sinks hold there") from None
+            time.sleep(0.02)
+        else:
+            return descriptor

@@ -1,0 +1,100 @@
+"""One sink: asks each kind of answer in turn, and turns every failure into an answer.
+
+    rules -> what is ready-made (preset) -> resources -> openapi -> respond
+
+With both openapi and resources the document only says which requests are allowed. Each kind returns None for what is not its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+
+from shadowproxy.errors import StateError
+from shadowproxy.sinks import latency
+from shadowproxy.sinks.call import Answer, Refused, problem
+from shadowproxy.sinks.rules import Rule, Scripted
+from shadowproxy.sinks.shelf import Bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shadowproxy.config.sinks import Sink as SinkConfig
+    from shadowproxy.sinks.call import Call
+    from shadowproxy.sinks.shelf import Shelf
+
+_log = logging.getLogger("shadowproxy.sinks")
+
+
+class Responder(Protocol):
+    """A kind of answers."""
+
+    async def answer(self, call: Call) -> Answer | None:
+        """What `call` is told, or None when it is not of this kind.
+
+        Raises:
+            Refused: the call is of this kind, and wrong.
+            StateError: what is kept cannot be read or written.
+        """
+
+
+class Sink:
+    """A mock service.
+
+    Args:
+        config: what it does.
+        shelf: what it keeps.
+        responders: preset, resources and openapi, as far as configured, in order.
+        random: for latencies.
+    """
+
+    def __init__(self, config: SinkConfig, shelf: Shelf, responders: Sequence[Responder] = (), random: Random | None = None) -> None:
+        self.name = config.name
+        self.config = config
+        self.problem = ""
+        self._shelf = shelf
+        self._responders = responders
+        self._strip = config.strip_prefix.rstrip("/")
+        random = random or Random()  # noqa: S311  latencies are no secret
+        self._rules = [Rule(rule, index, config.name, config.latency, random) for index, rule in enumerate(config.rules)]
+        self._respond = Scripted(config.respond, config.name, config.latency, random)
+        self._random = random
+        limits = config.limits
+        shelf.bound(config.name, Bounds(limits.items, limits.size, limits.age))
+
+    def __repr__(self) -> str:
+        return f"<Sink {self.name!r} {self.problem or 'ok'}>"
+
+    async def answer(self, call: Call) -> Answer:
+        """What `call` is told. Never raises."""
+        try:
+            return await self._answer(call)
+        except Refused as refused:
+            return problem(refused)
+        except StateError:
+            return problem(Refused(503, "state_unavailable", "what this sink keeps cannot be read or written at the moment"))
+        except Exception:  # noqa: BLE001  the last border: a bug of ours becomes a logged 500
+            _log.exception("sink %s failed", self.name)
+            return problem(Refused(500, "internal", "the log has the details"))
+
+    async def _answer(self, call: Call) -> Answer:
+        if self.problem:
+            raise Refused(503, "misconfigured", self.problem)
+        if self._strip and (call.path == self._strip or call.path.startswith(f"{self._strip}/")):
+            call.path = call.path[len(self._strip) :] or "/"
+        for rule in self._rules:
+            found = rule.answer(call, self._count)
+            if found is not None:
+                return found
+        for responder in self._responders:
+            found = await responder.answer(call)
+            if found is not None:
+                found.latency_s = latency.draw(self.config.latency, self._random)
+                return found
+        if self.config.keeps and call.method in ("GET", "HEAD"):
+            return Answer(421)  # the worker asks live
+        return self._respond.answer(call, {}, self._count)
+
+    def _count(self, tenant: str, name: str) -> int:
+        return self._shelf.count(self.name, tenant, name)
