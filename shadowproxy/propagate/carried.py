@@ -198,12 +198,12 @@ def _tenant(tags: Iterable[str], members: Iterable[str]) -> str:
     """The first tenant that a field or a baggage member names; "" where neither says that this is test traffic."""
     # Gateways may have joined fields that came twice (RFC 9110 section 5.3).
     found = [tenant_of(part) for tag in tags for part in tag.split(",")]
-    said = [(_our_key(member), _value(member)) for member in members]
-    found += [DEFAULT_TENANT for key, value in said if key == _SYNTHETIC and tenant_of(value)]
-    if not any(found):
-        return ""
-    found += [tenant_of(value) for key, value in said if key == _TENANT]
-    return next((name for name in found if name not in {"", DEFAULT_TENANT}), DEFAULT_TENANT)
+    said = [(_our_key(member), tenant_of(_value(member))) for member in members]
+    if any(key == _SYNTHETIC and value for key, value in said):
+        # Of keys that come twice the last one counts, as in the proxy: W3C Baggage does not say.
+        found += [DEFAULT_TENANT, *[value for key, value in said if key == _TENANT][-1:]]
+    named = [name for name in found if name]
+    return next((name for name in named if name != DEFAULT_TENANT), DEFAULT_TENANT) if named else ""
 
 
 def _our_key(member: str) -> str:
@@ -215,7 +215,7 @@ def _our_key(member: str) -> str:
 def _value(member: str) -> str:
     """The decoded value of a member, without its properties; a member without a value says yes."""
     _, equals, value = member.partition(";")[0].partition("=")
-    return unquote(value.strip(" \t")) if equals else "true"
+    return unquote(value.strip(" \t"), "latin-1") if equals else "true"
 
 
 def _baggage(tenant: str, members: Iterable[str]) -> str:

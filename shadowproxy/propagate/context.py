@@ -14,6 +14,7 @@ not, and get functions that were passed through `bind`.
 from __future__ import annotations
 
 import functools
+import inspect
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -73,7 +74,14 @@ def tagged(tenant: str = DEFAULT_TENANT) -> Iterator[Carried]:
 
 
 def bind(work: Callable[P, R]) -> Callable[P, R]:
-    """The function with what is in force now, wherever and however often it is called: for pools of threads and callbacks."""
+    """The function with what is in force now, wherever and however often it is called: for pools of threads and callbacks.
+
+    Raises:
+        TypeError: it is a coroutine function or a generator function, most of which runs when the call is over. Tasks
+            inherit what is in force; `carrying` belongs inside of a generator.
+    """
+    if inspect.iscoroutinefunction(work) or inspect.isgeneratorfunction(work) or inspect.isasyncgenfunction(work):
+        raise TypeError(f"{work!r} cannot be bound: it runs after its call")
     carried = current()
 
     @functools.wraps(work)

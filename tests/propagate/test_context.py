@@ -21,7 +21,7 @@ from shadowproxy.propagate import NOTHING, Carried, bind, carrying, current, ext
 from tests.propagate.fields import PARENT, TRACE, incoming
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator, Generator
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +113,54 @@ def test_a_bound_function_may_run_many_times_at_once() -> None:
 
     with ThreadPoolExecutor(2) as pool, tagged("canary-7"):
         assert list(pool.map(bind(work), range(4))) == [(item, "canary-7") for item in range(4)]
+
+
+def test_what_runs_after_its_call_cannot_be_bound() -> None:
+    """A bound coroutine function would lose the tag in silence: it is refused where the mistake is made."""
+
+    async def coroutine() -> None: ...
+
+    def generator() -> Generator[None, None, None]:
+        yield
+
+    async def both() -> AsyncGenerator[None, None]:
+        yield
+
+    for work in (coroutine, generator, both):
+        with pytest.raises(TypeError, match="runs after its call"):
+            bind(work)
+
+
+async def test_coroutines_that_a_thread_hands_to_a_loop() -> None:
+    """They carry what is in force in the thread."""
+    loop = asyncio.get_running_loop()
+
+    async def tenant() -> str:
+        return current().tenant
+
+    def work() -> str:
+        with tagged("thread"):
+            return asyncio.run_coroutine_threadsafe(tenant(), loop).result()
+
+    assert await asyncio.to_thread(work) == "thread"
+
+
+async def test_workers_that_wait_for_jobs() -> None:
+    """A worker has what was in force when it was started, whoever puts the job into its queue; the job brings what is its own."""
+    jobs: asyncio.Queue[tuple[dict[str, str], asyncio.Future[tuple[str, str]]]] = asyncio.Queue()
+
+    async def worker() -> None:
+        fields, answer = await jobs.get()
+        without = current().tenant
+        with carrying(extract(fields)):
+            answer.set_result((without, current().tenant))
+
+    task = asyncio.create_task(worker())
+    answer: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+    with tagged("canary-7"):
+        await jobs.put((current().fields(), answer))
+    assert await answer == ("", "canary-7")
+    await task
 
 
 def test_threads_that_are_started_by_hand() -> None:
