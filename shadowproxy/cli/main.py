@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shadowproxy import __version__
-from shadowproxy.cli import check, compare, demo, diff, explain, gates, guard, judge, kill, report, run, status, verdict
+from shadowproxy.cli import check, compare, demo, diff, explain, gates, guard, judge, kill, leaks, passport, report, run, status, verdict
 from shadowproxy.errors import AdminUnreachable, ConfigError, ShadowproxyError
 
 if TYPE_CHECKING:
@@ -31,7 +31,23 @@ class Group(Protocol):
         """Add the group's parsers, each with `set_defaults(run=...)`."""
 
 
-GROUPS: Final[tuple[Group, ...]] = (run, check, explain, demo, status, compare, verdict, diff, report, gates, kill, judge, guard)
+GROUPS: Final[tuple[Group, ...]] = (
+    run,
+    check,
+    explain,
+    demo,
+    status,
+    compare,
+    verdict,
+    diff,
+    report,
+    gates,
+    kill,
+    judge,
+    guard,
+    passport,
+    leaks,
+)
 
 FAILED: Final = 1
 UNREACHABLE: Final = 4

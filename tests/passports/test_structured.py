@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import http_sf
 import pytest
 from hypothesis import given
@@ -102,7 +104,7 @@ members = st.one_of(items, st.tuples(st.lists(items, max_size=3), parameters))
 
 
 @given(st.dictionaries(keys, members, min_size=1, max_size=4))
-def test_what_another_library_writes_is_read(dictionary: dict[str, object]) -> None:
+def test_what_another_library_writes_is_read(dictionary: dict[str, Any]) -> None:
     """Labels in order, and joined again it is the same field."""
     written = http_sf.ser(dictionary)
     read = read_dictionary([written.encode()])
@@ -123,4 +125,5 @@ def test_what_is_read_another_library_reads_too(field: bytes) -> None:
     except PassportRefused:
         return
     if read:
-        assert list(http_sf.parse(field, tltype="dictionary")) == list(read)
+        theirs: Any = http_sf.parse(field, tltype="dictionary")
+        assert list(theirs) == list(read)
