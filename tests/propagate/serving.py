@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from tests.kit.network import Address
 
 
+def _end(thread: threading.Thread) -> None:
+    """Wait for a server that was told to stop."""
+    thread.join(network.PATIENCE_S)
+    assert not thread.is_alive(), f"{thread.name} does not end"
+
+
 @contextlib.contextmanager
 def under_uvicorn(app: Any) -> Iterator[Address]:
     """An ASGI application under uvicorn."""
@@ -36,7 +42,7 @@ def under_uvicorn(app: Any) -> Iterator[Address]:
         yield network.address_of(listener)
     finally:
         server.should_exit = True
-        thread.join(network.PATIENCE_S)
+        _end(thread)
         listener.close()
 
 
@@ -64,7 +70,7 @@ def under_hypercorn(app: Any) -> Iterator[Address]:
     finally:
         loop, end = ends[0]
         loop.call_soon_threadsafe(end.set)
-        thread.join(network.PATIENCE_S)
+        _end(thread)
 
 
 @contextlib.contextmanager
@@ -79,7 +85,7 @@ def under_waitress(app: WSGIApplication, threads: int = 16) -> Iterator[Address]
     finally:
         server.trigger.pull_trigger(server.close)
         server.task_dispatcher.shutdown()
-        thread.join(network.PATIENCE_S)
+        _end(thread)
 
 
 class _Threading(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServer):
@@ -105,4 +111,4 @@ def under_wsgiref(app: WSGIApplication) -> Iterator[Address]:
             yield network.HOST, server.server_port
         finally:
             server.shutdown()
-            thread.join(network.PATIENCE_S)
+            _end(thread)
