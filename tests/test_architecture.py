@@ -47,6 +47,7 @@ def test_import_contracts_hold() -> None:
         ("policy/units.py", "import time", "Policy and judge are pure"),
         ("control/counts.py", "from shadowproxy.dataplane import tee", "Control knows the data plane by its messages"),
         ("report/html.py", "import time", "Reports are values in, text out"),
+        ("passports/verification.py", "import time", "Passports are pure"),
         ("control/counts.py", "from shadowproxy.demo import shop", "Only the command line knows the demonstration"),
         ("propagate/context.py", "from shadowproxy import errors", "What other people's services import brings nothing of ours"),
         ("propagate/context.py", "import aiohttp", "What is carried needs no framework"),
