@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shadowproxy.cli import client
+from shadowproxy.cli.export import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -72,7 +73,15 @@ def _problems(document: dict[str, Any]) -> list[Text]:
     lines += [
         Text(f"{key}: the counters do not add up", "bold red") for key, mirror in document["mirrors"].items() if not mirror["is_conserved"]
     ]
+    leaks = document["leaks"]
+    if leaks["total"]:
+        lines.append(Text(f"lost tags: {leaks['total']:,} calls of tagged traces had no tag{_blamed(leaks)} (shadowproxy leaks)", "bold red"))
     return lines
+
+
+def _blamed(leaks: dict[str, Any]) -> str:
+    names = [printable(one["service"]) for one in leaks["blamed"][:3]]
+    return f", dropped by {', '.join(names)}{' and others' * (len(leaks['blamed']) > len(names))}" if names else ""
 
 
 def _listeners(document: dict[str, Any]) -> Table:

@@ -34,6 +34,8 @@ from shadowproxy.control.evidencestore import EvidenceStore
 from shadowproxy.control.exemplars import Exemplars
 from shadowproxy.control.judging import Judging
 from shadowproxy.control.killswitch import KillSwitch
+from shadowproxy.control.leaks import Leaks
+from shadowproxy.control.ledger import Bookkeeping
 from shadowproxy.control.listeners import Listeners, bind_one, bound_address
 from shadowproxy.control.passports import Passports
 from shadowproxy.control.places import Places, Token
@@ -48,7 +50,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from shadowproxy.config.model import Config
+    from shadowproxy.control.counts import Account
     from shadowproxy.control.lines import LineWriter
+    from shadowproxy.dataplane.messages import Message
     from shadowproxy.redaction import Scrubbed
 
 _log = logging.getLogger("shadowproxy.control")
@@ -97,13 +101,15 @@ class Supervisor:
         self.evidence = EvidenceStore(self.judging, self.store)
         self.passports = Passports(config, self.started_at)
         self.sinks = SinkHouse(self.places.sinks)
+        self.leaks = Leaks()
+        self.books = Bookkeeping(config, self.places.ledger, self.counts)
         self.crew = Crew(
             command,
             self.listeners,
             self.counts,
             self.instance,
             on_access=self.access.write,
-            on_tally=self.judging.add,
+            on_tally=self._take_tally,
             on_captured=self._judge_bodies,
             on_message={"nonces": self.passports.on_nonces},
             tell=lambda config: self.passports.tell(config) | self.sinks.tell(config),
@@ -191,6 +197,8 @@ class Supervisor:
         await self.switch.restore()
         await self.evidence.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
+        self.leaks.follow(self.scrubber.target)
+        self.books.follow(config, self.scrubber.target)
         self.listeners.open(config.listen, config.workers)
         # What aiohttp would log is what strangers send; exceptions of ours are logged by the application.
         quiet = logging.getLogger("shadowproxy.admin.http")
@@ -283,6 +291,7 @@ class Supervisor:
                 self.captures.use(self.scrubber)
         if self.captures is not None:
             self.captures.follow(plans_of(config))
+            self.leaks.follow(self.scrubber.target)
 
     def _open_captures(self, scrubber: Scrubber) -> None:
         loop = asyncio.get_running_loop()
@@ -298,6 +307,10 @@ class Supervisor:
 
     def _keep_exemplar(self, pair: Scrubbed, fields: Sequence[Mapping[str, Any]], scrubber: Scrubber) -> None:
         # What went through a scrubber with other rules may hold what is secret by now.
+    def _take_tally(self, account: Account, tally: Message) -> None:
+        self.judging.add(account, tally)
+        self.leaks.add(tally)
+
         if scrubber is self.scrubber:
             self.exemplars.offer(pair, fields)
 

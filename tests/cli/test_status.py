@@ -25,6 +25,7 @@ DOCUMENT: dict[str, Any] = {
     "listeners": [{"name": "[red]front", "configured": "x", "address": "h:1", "tls": True}],
     "workers": [{"slot": 0, "pid": 8, "state": "ready", "generation": 3, "is_silent": True}],
     "mirrors": {"a/b": {"eligible": 1, "pending": 0, "fates": {}, "is_conserved": False, "range": 0.5, "breakers": {"open": 1}, "in_flight": 0}},
+    "leaks": {"total": 3, "blamed": [{"service": "cart\x1b[31m", "calls": 2, "consequences": 1}]},
 }  # fmt: skip
 
 
@@ -47,6 +48,7 @@ def test_trouble_is_said_aloud() -> None:
         "ready, silent",
         "[red]front",
         "https://h:1",
+        "lost tags: 3 calls of tagged traces had no tag, dropped by cart\\x1b[31m",
     ):
         assert words in text
 

@@ -13,6 +13,7 @@ from shadowproxy import logbuckets
 from shadowproxy.control.metrics import BOUNDARIES_S, BOUNDS, COUNTER, HISTOGRAM, SPECS
 from tests.control.conftest import Api, until
 from tests.control.test_counts import full_tally
+from tests.control.test_leaks import call
 from tests.judge.ticks import World
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -29,7 +30,7 @@ def test_the_documentation_is_the_registry() -> None:
 def test_names_follow_the_conventions(spec: object) -> None:
     """What promtool's linter asks for: base units, _total on counters only, no type in the name."""
     name, kind, unit = spec.name, spec.kind, spec.unit  # type: ignore[attr-defined]
-    assert re.fullmatch(r"shadowproxy_[a-z0-9_]+|shadow_live_penalty_seconds", name)
+    assert re.fullmatch(r"shadowproxy_[a-z0-9_]+|shadow_live_penalty_seconds|shadow_lost_tags_total", name)
     assert (kind == COUNTER) == name.endswith("_total")
     assert not re.search(r"_(count|sum|bucket|counter|gauge|histogram|ms|millis|milliseconds|minutes|kb|mb|percent)(_|$)", name)
     if unit in {"seconds", "bytes"}:
@@ -52,6 +53,7 @@ async def test_every_documented_metric_is_collected(api: Api) -> None:
     supervisor = api.supervisor
     supervisor.counts.add(supervisor.counts.accounts[0], full_tally())
     supervisor.judging.add(supervisor.counts.accounts[0], {"mirrors": {"all/shadow": World(random.Random(1)).tick(50)}})
+    supervisor.leaks.add({"leaks": [call()], "leaks_dropped": 1})
     _, _, text = await api("GET", "/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}
     for spec in SPECS:

@@ -13,6 +13,8 @@ from shadowproxy.control.admin.actions import ACTOR, REQUEST_ID, Actions
 from shadowproxy.control.admin.exemplars import ExemplarViews
 from shadowproxy.control.admin.gates import Gates, payload_token
 from shadowproxy.control.admin.guard import FAILURES_ALLOWED, GATES, PROTECTED, Authenticator, check_change, check_host
+from shadowproxy.control.admin.leaks import LeakViews
+from shadowproxy.control.admin.ledger import LedgerViews
 from shadowproxy.control.admin.openapi import ENDPOINTS, describe
 from shadowproxy.control.admin.page import Page
 from shadowproxy.control.admin.problem import Refusal, of_error, problem
@@ -48,7 +50,7 @@ def build_app(supervisor: Supervisor) -> web.Application:
     authenticator = Authenticator(supervisor.token, lambda source, request, failures: _auth_failed(supervisor, source, request, failures))
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_outermost, _guarded(authenticator)])
     handlers = {"openapi": _openapi}
-    for holder in (Actions(supervisor), ExemplarViews(supervisor), SinkViews(supervisor), Gates(supervisor), Page()):
+    for holder in (Actions(supervisor), ExemplarViews(supervisor), LeakViews(supervisor), SinkViews(supervisor), LedgerViews(supervisor), Gates(supervisor), Page()):
         handlers.update({name: getattr(holder, name) for name in dir(holder) if not name.startswith("_")})
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":

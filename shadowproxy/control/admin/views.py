@@ -59,6 +59,7 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
         "refusals": dict(sorted(counts.refusals.items())),
     }
 
+        "leaks": {"total": supervisor.leaks.total, "blamed": supervisor.leaks.blamed()[:10]},
 
 def compare(supervisor: Supervisor, route: str | None, buckets: str = "") -> dict[str, Any]:
     """Live and shadow side by side, for every mirror or those of one route.
