@@ -50,7 +50,7 @@ def build_app(supervisor: Supervisor) -> web.Application:
     authenticator = Authenticator(supervisor.token, lambda source, request, failures: _auth_failed(supervisor, source, request, failures))
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_outermost, _guarded(authenticator)])
     handlers = {"openapi": _openapi}
-    for holder in (Actions(supervisor), ExemplarViews(supervisor), LeakViews(supervisor), SinkViews(supervisor), LedgerViews(supervisor), Gates(supervisor), Page()):
+    for holder in (Actions(supervisor), ExemplarViews(supervisor), LeakViews(supervisor), SinkViews(supervisor), Gates(supervisor), Page()):
         handlers.update({name: getattr(holder, name) for name in dir(holder) if not name.startswith("_")})
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":
