@@ -35,7 +35,6 @@ from shadowproxy.control.exemplars import Exemplars
 from shadowproxy.control.judging import Judging
 from shadowproxy.control.killswitch import KillSwitch
 from shadowproxy.control.leaks import Leaks
-from shadowproxy.control.ledger import Bookkeeping
 from shadowproxy.control.listeners import Listeners, bind_one, bound_address
 from shadowproxy.control.passports import Passports
 from shadowproxy.control.places import Places, Token
@@ -102,7 +101,6 @@ class Supervisor:
         self.passports = Passports(config, self.started_at)
         self.sinks = SinkHouse(self.places.sinks)
         self.leaks = Leaks()
-        self.books = Bookkeeping(config, self.places.ledger, self.counts)
         self.crew = Crew(
             command,
             self.listeners,

@@ -14,7 +14,6 @@ from shadowproxy.control.admin.exemplars import ExemplarViews
 from shadowproxy.control.admin.gates import Gates, payload_token
 from shadowproxy.control.admin.guard import FAILURES_ALLOWED, GATES, PROTECTED, Authenticator, check_change, check_host
 from shadowproxy.control.admin.leaks import LeakViews
-from shadowproxy.control.admin.ledger import LedgerViews
 from shadowproxy.control.admin.openapi import ENDPOINTS, describe
 from shadowproxy.control.admin.page import Page
 from shadowproxy.control.admin.problem import Refusal, of_error, problem
