@@ -253,11 +253,11 @@ SPECS: Final[tuple[Spec, ...]] = (
     Spec("shadowproxy_sink_requests_total", COUNTER, "requests", ("sink", "status"), "Requests that a sink has answered, by status."),
     Spec("shadowproxy_sink_items", GAUGE, "items", ("sink",), "Items that a sink keeps, of all tenants."),
     Spec("shadowproxy_sink_kept_bytes", GAUGE, "bytes", ("sink",), "Bytes that a sink keeps, of all tenants."),
-    Spec("shadowproxy_sink_evicted_total", COUNTER, "items", ("sink",), "Items that made room for others before they were old enough to go."),
+    Spec(
+        "shadowproxy_sink_evicted_total", COUNTER, "items", ("sink",), "Items that made room for others before they were old enough to go."
+    ),
     Spec("shadowproxy_sink_up", GAUGE, "boolean", ("sink",), "1 while the process of the sinks runs and this one has no problem."),
     Spec("shadowproxy_sink_restarts_total", COUNTER, "restarts", (), "Deaths of the process of the sinks."),
-    Spec("shadowproxy_audit_up", GAUGE, "boolean", (), "1 while audit records reach their file."),
-    Spec("shadowproxy_audit_dropped_total", COUNTER, "records", (), "Audit records that did not reach their file."),
     Spec(
         "shadow_lost_tags_total",
         COUNTER,
@@ -266,6 +266,8 @@ SPECS: Final[tuple[Spec, ...]] = (
         "Outgoing calls of tagged traces that had lost their tag, by who made them and what became of them: retag, refuse or report.",
     ),
     Spec("shadowproxy_lost_tags_undescribed_total", COUNTER, "calls", (), "Lost tags beyond what a worker reports one by one."),
+    Spec("shadowproxy_audit_up", GAUGE, "boolean", (), "1 while audit records reach their file."),
+    Spec("shadowproxy_audit_dropped_total", COUNTER, "records", (), "Audit records that did not reach their file."),
     Spec("shadowproxy_admin_auth_failures_total", COUNTER, "requests", (), "Admin requests without a right token."),
     Spec("shadowproxy_access_log_written_total", COUNTER, "lines", (), "Access log lines written."),
     Spec("shadowproxy_access_log_dropped_total", COUNTER, "lines", ("where",), "Access log lines dropped, in the worker or at the sink."),
@@ -471,11 +473,11 @@ def _control(supervisor: Supervisor, samples: _Samples) -> None:
     samples.add("store_up", not supervisor.store.problem)
     samples.add("audit_up", not supervisor.audit.problem)
     _sinks(supervisor.sinks, samples)
-    samples.add("audit_dropped_total", supervisor.audit.dropped)
-    samples.add("admin_auth_failures_total", supervisor.auth_failures)
     for labels, count in supervisor.leaks.actions.items():
         samples.add("shadow_lost_tags_total", count, *labels)
     samples.add("lost_tags_undescribed_total", supervisor.leaks.dropped)
+    samples.add("audit_dropped_total", supervisor.audit.dropped)
+    samples.add("admin_auth_failures_total", supervisor.auth_failures)
     samples.add("access_log_written_total", supervisor.access.written)
     samples.add("access_log_dropped_total", supervisor.counts.access_dropped, "worker")
     samples.add("access_log_dropped_total", supervisor.access.dropped, "sink")

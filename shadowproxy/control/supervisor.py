@@ -191,12 +191,11 @@ class Supervisor:
         self.token = self.places.load_token(config.admin.token_file)
         self.scrubber = Scrubber(_rules_of(config), load_key(self.places.redaction_key))
         self.access.redact = self.scrubber.target
+        self.leaks.follow(self.scrubber.target)
         self._open_captures(self.scrubber)
         await self.switch.restore()
         await self.evidence.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
-        self.leaks.follow(self.scrubber.target)
-        self.books.follow(config, self.scrubber.target)
         self.listeners.open(config.listen, config.workers)
         # What aiohttp would log is what strangers send; exceptions of ours are logged by the application.
         quiet = logging.getLogger("shadowproxy.admin.http")
@@ -284,12 +283,12 @@ class Supervisor:
         if self.scrubber is not None and rules != self.scrubber.rules:
             self.scrubber = self.scrubber.under(rules)
             self.access.redact = self.scrubber.target
+            self.leaks.follow(self.scrubber.target)
             self.exemplars.follow(rules.digest)
             if self.captures is not None:
                 self.captures.use(self.scrubber)
         if self.captures is not None:
             self.captures.follow(plans_of(config))
-            self.leaks.follow(self.scrubber.target)
 
     def _open_captures(self, scrubber: Scrubber) -> None:
         loop = asyncio.get_running_loop()
@@ -298,6 +297,10 @@ class Supervisor:
         self.judging.findings.bodies = self.captures.log_e
         self.judging.findings.restart = self.captures.restart
 
+    def _take_tally(self, account: Account, tally: Message) -> None:
+        self.judging.add(account, tally)
+        self.leaks.add(tally)
+
     def _judge_bodies(self, pairs: list[dict[str, Any]]) -> None:
         pairs = self.judging.take_captured(pairs)
         if self.captures is not None:
@@ -305,10 +308,6 @@ class Supervisor:
 
     def _keep_exemplar(self, pair: Scrubbed, fields: Sequence[Mapping[str, Any]], scrubber: Scrubber) -> None:
         # What went through a scrubber with other rules may hold what is secret by now.
-    def _take_tally(self, account: Account, tally: Message) -> None:
-        self.judging.add(account, tally)
-        self.leaks.add(tally)
-
         if scrubber is self.scrubber:
             self.exemplars.offer(pair, fields)
 

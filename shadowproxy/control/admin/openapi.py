@@ -103,20 +103,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         schema="Exemplars",
         query=(
             ("route", "Only those of this route.", {"type": "string"}),
-    Endpoint(
-        "GET",
-        "/api/v1/leaks",
-        "leaks",
-        "Calls of tagged traces that had lost their tag, the newest first, and which service is to blame.",
-        schema="Leaks",
-        query=(
-            ("service", "Only calls of this service, and those that it is to blame for.", {"type": "string"}),
-            ("trace", "Only calls of this trace.", {"type": "string"}),
-            ("since", "Only calls at this time or later, in seconds since 1970.", {"type": "number", "default": 0}),
-            ("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-        ),
-        refusals=(400,),
-    ),
             ("mirror", "Only those of this mirror.", {"type": "string"}),
             ("transition", "Only those with this change of outcome, `200 -> 504` or `2xx -> 5xx`.", {"type": "string"}),
             ("field", "Only those that differ in this field.", {"type": "string"}),
@@ -131,6 +117,20 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "One discordant pair whole: the request and both answers, redacted.",
         schema="Exemplar",
         refusals=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/leaks",
+        "leaks",
+        "Calls of tagged traces that had lost their tag, the newest first, and which service is to blame.",
+        schema="Leaks",
+        query=(
+            ("service", "Only calls of this service, and those that it is to blame for.", {"type": "string"}),
+            ("trace", "Only calls of this trace.", {"type": "string"}),
+            ("since", "Only calls at this time or later, in seconds since 1970.", {"type": "number", "default": 0}),
+            ("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+        ),
+        refusals=(400,),
     ),
     Endpoint(
         "GET",
@@ -210,7 +210,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "/api/v1/audit",
         "audit",
         "The newest audit records, newest first.",
-_BLAMED: Final = _object(service=_TEXT, calls=_COUNT, consequences=_COUNT)
         schema="AuditRecords",
         query=(("limit", "How many records.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),),
         refusals=(400,),
@@ -256,6 +255,7 @@ _LATENCY: Final = _object(first=_object(count=_COUNT, **_QUANTILES), last=_objec
 _ERRORS: Final = _object(count=_COUNT, rate=_or_null("number"))
 _BUCKETS: Final[Schema] = _list_of({"type": "array", "prefixItems": [_NUMBER, _COUNT], "minItems": 2, "maxItems": 2})
 _LAW: Final = {"eligible": _COUNT, "pending": _COUNT, "fates": _COUNTS, "is_conserved": _FLAG}
+_BLAMED: Final = _object(service=_TEXT, calls=_COUNT, consequences=_COUNT)
 _PART: Final = _object(is_up=_FLAG, problem=_or_null("string"))
 _WORKER: Final = {
     "slot": _COUNT,
@@ -351,7 +351,6 @@ _REASON: Final[Schema] = {
 _TIMES: Final = {"outcome": _TEXT, "first_seconds": _or_null("number"), "last_seconds": _or_null("number")}
 _CONTENT: Final[dict[str, Schema]] = {
     "headers": _list_of({"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2}),
-        leaks=_object(total=_COUNT, blamed=_list_of(_BLAMED)),
     "body": {"type": "string", "contentEncoding": "base64", "description": "Without its content codings."},
     "cut": {"type": "boolean", "description": "The body goes on; what is here is its beginning."},
 }
@@ -395,31 +394,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
         routes=_map_of(_object(requests=_COUNT, outcomes=_COUNTS)),
         mirrors=_map_of(_object(**_LAW, range=_NUMBER, breakers=_COUNTS, in_flight=_COUNT, held_bytes=_COUNT)),
         refusals=_COUNTS,
+        leaks=_object(total=_COUNT, blamed=_list_of(_BLAMED)),
     ),
     "Workers": _object(
         slots=_list_of(_object(slot=_COUNT, restarts=_COUNT, respawn_delay_seconds=_NUMBER, cpu_seconds=_NUMBER)),
-    "Leaks": _object(
-        total=_COUNT,
-        undescribed=_COUNT,
-        kept=_COUNT,
-        blamed=_list_of(_BLAMED),
-        calls=_list_of(_object(service=_TEXT, listener=_TEXT, host=_TEXT, count=_COUNT)),
-        leaks=_list_of(
-            _object(
-                time=_NUMBER,
-                service=_TEXT,
-                trace=_TEXT,
-                tenant=_TEXT,
-                listener=_TEXT,
-                method=_TEXT,
-                host=_TEXT,
-                path=_TEXT,
-                action={"type": "string", "enum": ["retag", "refuse", "report"]},
-                culprit=_TEXT,
-                is_consequence=_FLAG,
-            )
-        ),
-    ),
         processes=_list_of(_object(**_WORKER, rss_bytes=_COUNT, open_clients=_COUNT)),
     ),
     "Compare": _object(
@@ -463,6 +441,28 @@ SCHEMAS: Final[dict[str, Schema]] = {
         _object(**_MET, request=_extended(_object(method=_TEXT, target=_TEXT, **_CONTENT), _OPTIONAL), live=_ANSWER, shadow=_ANSWER),
         {"control": _ANSWER},
     ),
+    "Leaks": _object(
+        total=_COUNT,
+        undescribed=_COUNT,
+        kept=_COUNT,
+        blamed=_list_of(_BLAMED),
+        calls=_list_of(_object(service=_TEXT, listener=_TEXT, host=_TEXT, count=_COUNT)),
+        leaks=_list_of(
+            _object(
+                time=_NUMBER,
+                service=_TEXT,
+                trace=_TEXT,
+                tenant=_TEXT,
+                listener=_TEXT,
+                method=_TEXT,
+                host=_TEXT,
+                path=_TEXT,
+                action={"type": "string", "enum": ["retag", "refuse", "report"]},
+                culprit=_TEXT,
+                is_consequence=_FLAG,
+            )
+        ),
+    ),
     "Gate": _object(
         verdict=_OUTCOME,
         value={"type": "integer", "enum": [1, 0, -1, -2]},
@@ -477,7 +477,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
         problem=_or_null("string"),
         sinks=_list_of(
             _object(
-                name=_TEXT, url=_TEXT, requests=_COUNTS, items=_COUNT, bytes=_COUNT, evicted=_COUNT, in_flight=_COUNT, problem=_or_null("string")
+                name=_TEXT,
+                url=_TEXT,
+                requests=_COUNTS,
+                items=_COUNT,
+                bytes=_COUNT,
+                evicted=_COUNT,
+                in_flight=_COUNT,
+                problem=_or_null("string"),
             )
         ),
     ),

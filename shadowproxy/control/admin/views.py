@@ -57,9 +57,9 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
         },
         "mirrors": {key: _mirror(supervisor, key) for key in counts.mirrors},
         "refusals": dict(sorted(counts.refusals.items())),
+        "leaks": {"total": supervisor.leaks.total, "blamed": supervisor.leaks.blamed()[:10]},
     }
 
-        "leaks": {"total": supervisor.leaks.total, "blamed": supervisor.leaks.blamed()[:10]},
 
 def compare(supervisor: Supervisor, route: str | None, buckets: str = "") -> dict[str, Any]:
     """Live and shadow side by side, for every mirror or those of one route.
