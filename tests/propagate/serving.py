@@ -13,6 +13,7 @@ import hypercorn.asyncio
 import hypercorn.config
 import uvicorn
 import waitress.server
+import waitress.wasyncore
 
 from tests.kit import network
 from tests.kit.process import eventually
@@ -77,14 +78,24 @@ def under_hypercorn(app: Any) -> Iterator[Address]:
 def under_waitress(app: WSGIApplication, threads: int = 16) -> Iterator[Address]:
     """A WSGI application under waitress."""
     listener = network.listening()
-    server: Any = waitress.server.create_server(app, sockets=[listener], threads=threads)
-    thread = threading.Thread(target=server.run)
+    connections: dict[int, Any] = {}
+    server: Any = waitress.server.create_server(app, sockets=[listener], threads=threads, map=connections)
+    stopping = threading.Event()
+
+    def run() -> None:
+        while not stopping.is_set():
+            waitress.wasyncore.loop(1, map=connections, count=1)
+        # Its own `close` leaves threads behind that wake a loop which has ended: here they end first.
+        server.task_dispatcher.shutdown()
+        waitress.wasyncore.close_all(connections)
+
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield network.address_of(listener)
     finally:
-        server.trigger.pull_trigger(server.close)
-        server.task_dispatcher.shutdown()
+        stopping.set()
+        server.pull_trigger()
         _end(thread)
 
 
