@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from load.bench import big, compare, docs, faults, idle, profile, results, scenarios, soak, tables, verdicts
+from load.bench import big, compare, docs, faults, idle, profile, results, scenarios, soak, tables, tagged, verdicts
 from load.bench import proxies as known
 from load.bench.processes import REPOSITORY, BenchError, Cpus, raise_file_limit, share_out
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PARTS = ("compare", "idle", "faults", "big", "profile")
 """What --all runs."""
 
-LONG_PARTS = ("soak", "verdicts")
+LONG_PARTS = ("soak", "verdicts", "tagged")
 """What runs only when it is named: for minutes, whatever else is asked for."""
 
 
@@ -43,10 +43,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--without-breaker", action="store_true", help="in --faults: our mirror keeps trying the broken shadow")
     made.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="all faults side by side for so long: memory and errors")
     made.add_argument("--verdicts", type=int, default=0, metavar="RUNS", help="how many pairs verdicts take, and how many are wrong")
+    made.add_argument(
+        "--tagged", type=float, default=0.0, metavar="SECONDS", help="tagged writes with a durable row each, and what kills leave of them"
+    )
+    made.add_argument("--tagged-rate", type=int, default=tagged.RATE, help=f"writes a second (default {tagged.RATE})")
     made.add_argument("--big", action="store_true", help="1 GiB up and down, instead of the comparison")
     made.add_argument("--big-bytes", type=int, default=big.BYTES, help="how much that is (default 1 GiB)")
     made.add_argument("--profile", action="store_true", help="where our worker's CPU time goes, instead of the comparison")
-    made.add_argument("--all", action="store_true", help="all parts but --soak and --verdicts")
+    made.add_argument("--all", action="store_true", help="all parts but --soak, --verdicts and --tagged")
     made.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
     made.add_argument("--results", type=Path, default=REPOSITORY / "results", help="directory of the JSON files (default results/)")
     made.add_argument("--list", action="store_true", help="name scenarios, faults and proxies, and leave")
@@ -186,6 +190,11 @@ class Run:
         """Promise P7, through the running proxy."""
         rows = verdicts.run(verdicts.CASES, self._options.verdicts, self._cpus, say)
         self._report("verdicts", rows, verdicts.table(rows), verdicts.problems(rows))
+
+    def tagged(self) -> None:
+        """Promises P3 and P8, under load and under kills."""
+        rows = tagged.run(self._options.tagged, self._options.tagged_rate, self._cpus, say)
+        self._report("tagged", rows, tagged.table(rows), [f"{row.title}: {problem}" for row in rows for problem in row.problems])
 
     def big(self) -> None:
         """Bodies of a gibibyte. Only our own proxy unless peers are named."""
