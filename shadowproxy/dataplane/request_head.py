@@ -49,7 +49,7 @@ from shadowproxy.dataplane.head import (
     Newcomers,
 )
 from shadowproxy.errors import BadRequest
-from shadowproxy.policy.tags import Reading, Tags, agree, baggage_line, plain, tag_line
+from shadowproxy.policy.tags import Tags, baggage_line, plain, tag_line
 
 _AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]{0,5})?")
 _PLAIN_START: Final = re.compile(rb"([A-Z-]+) ((/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?[\x21\x22\x24-\x7e]*)?) HTTP/1\.1")
@@ -338,7 +338,7 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning
     connection: list[bytes] = []
     states: list[int] = []
     baggage: list[int] = []
-    readings: list[Reading] | None = None
+    claims: list[tuple[bytes, bytes]] | None = None
     has_host = has_length = has_coding = False
     seen: list[bytes] = []
     for index, meaning in special:
@@ -355,13 +355,9 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning
                 request.touched = []
             request.touched.append((name, lines[index]))
         if flagged & TAGS:
-            reading = tags.read(plain(name), value)
-            if reading is not None:
-                if readings is None:
-                    readings = []
-                    request.tagged_by = []
-                readings.append(reading)
-                request.tagged_by.append(name)
+            if claims is None:
+                claims = []
+            claims.append((name, value))
         if not action:
             continue
         if action == HOST:
@@ -459,7 +455,7 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning
     if states and len(request.traceparent) < 2:
         # W3C Trace Context section 3.3: vendors' state belongs to a trace; a new trace begins without.
         drop += states
-    tag_lines: list[bytes] = _NO_LINES if readings is None else _tag(request, readings, baggage, drop)
+    tag_lines: list[bytes] = _NO_LINES if claims is None else _tag(request, tags, claims, baggage, drop)
     drop.sort()
     for index in reversed(drop):
         del lines[index]
@@ -467,13 +463,16 @@ def _apply(request: RequestHead, method: bytes, special: list[tuple[int, Meaning
         lines += tag_lines
 
 
-def _tag(request: RequestHead, readings: list[Reading], said: list[int], drop: list[int]) -> list[bytes]:
-    """A test: whose it is, and the lines that say so in our spelling, in place of `said`, those of the client's that were about it."""
-    tenant = agree(readings)
+def _tag(request: RequestHead, tags: Tags, claims: list[tuple[bytes, bytes]], said: list[int], drop: list[int]) -> list[bytes]:
+    """Whose test it is, if it is one, and the lines that say so in our spelling, in place of `said`, those of the client's that were about it."""
+    tenant, tagged_by = tags.judge(claims)
     if tenant is None:
         raise BadRequest(400, "conflicting_tags", "the request is tagged for two tenants")
+    if not tenant:
+        return _NO_LINES
     lines = request.lines
     request.tenant = tenant
+    request.tagged_by = tagged_by
     request.received = list(lines)
     # What a Connection field nominated is left out as always; of the tag and the baggage that are written anew here nothing is.
     drop += [index for index in said if index not in drop]

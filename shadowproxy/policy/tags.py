@@ -4,12 +4,15 @@
 with a member `synthetic_request`. Other systems' tags (dialects) count where the config switches them on. A value
 that is empty, `0` or `false` says no; any other says yes. What is in doubt is tagged: a test that is taken for a
 user does harm, a user that is taken for a test does not get through (DESIGN section 7).
+
+Fields that came several times may have been joined on the way, and members of one baggage may come in several
+fields (RFC 9110 section 5.3): both are read as if they had come apart, or together.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -27,9 +30,19 @@ BAGGAGE_LIMIT: Final = 8192
 NAMELESS: Final = frozenset({b"true", b"1", b"yes", b"on", b"y", b"t", b"test"})
 """Values that say that a request is a test, and nothing more."""
 
+MEMBERS_LIMIT: Final = 180
+"""Members of baggage that go on: the first edition's limit, over which readers drop all of it."""
+
+DOUBTFUL_MEMBERS: Final = 1024
+"""Members over which a baggage with one of our keys in it is a tag unread: nobody has so many, and reading them would take milliseconds."""
+
 _NO: Final = frozenset({b"", b"0", b"false"})
 _STRANGE: Final = re.compile(rb"[^A-Za-z0-9._-]")
+_DOTS: Final = re.compile(rb"\.+")
 _LONGEST: Final = 64
+# What some reader strips from a key, or refuses: blanks of all alphabets, quotes, a plus for a blank.
+_BESIDE_KEYS: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"))
+_MEMBER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\t\x20-\x7e]*")
 
 Reading = tuple[bytes, bool]
 """A tenant's name, and whether our own tag gave it: names that other systems give yield to it."""
@@ -41,31 +54,38 @@ def plain(name: bytes) -> bytes:
 
 
 def tenant_of(value: bytes) -> bytes | None:
-    """The tenant that a tag's value names; None where the value says no."""
+    """The tenant that a tag's value names; None where the value says no.
+
+    No tenant is called `.` or `..`, which would lead out of a path that it is put into.
+    """
     value = value.strip(b" \t")
     lowered = value.lower()
     if lowered in _NO:
         return None
     if lowered in NAMELESS:
         return DEFAULT
-    return _STRANGE.sub(b"_", value[:_LONGEST])
+    tenant = _STRANGE.sub(b"_", value[:_LONGEST])
+    return b"_" * len(tenant) if _DOTS.fullmatch(tenant) else tenant
 
 
-def members(value: bytes) -> Iterable[tuple[bytes, bytes]]:
-    """The list-members of a baggage value, as (lower-case key, decoded value), properties left out (W3C Baggage section 3.3.1).
+def members(value: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The list-members of a baggage value, as (key, decoded value), properties left out (W3C Baggage section 3.3.1).
 
-    A key without a value is malformed, and read as one that says yes.
+    Keys are as the most generous reader takes them. A key without a value is malformed, and read as one that says yes.
     """
     for member in value.split(b","):
-        key, equals, rest = member.partition(b"=")
-        found = unquote_to_bytes(rest.partition(b";")[0].strip(b" \t")) if equals else b"true"
-        yield (key if equals else key.partition(b";")[0]).strip(b" \t").lower(), found
+        _, equals, found = member.partition(b";")[0].partition(b"=")
+        yield _key_of(member), unquote_to_bytes(found.strip(b" \t")) if equals else b"true"
+
+
+def _key_of(member: bytes) -> bytes:
+    return unquote_to_bytes(member.partition(b";")[0].partition(b"=")[0]).strip(_BESIDE_KEYS).lower()
 
 
 class Tags:
-    """Reads tags out of single field lines. One a policy; `names` are the plain names of fields that can carry one."""
+    """Reads whose test a request is. One a policy; `names` are the plain names of fields that can say so."""
 
-    __slots__ = ("_baggage", "_readers", "_state", "names")
+    __slots__ = ("_baggage", "_keys", "_readers", "_state", "names")
 
     def __init__(self, dialects: Iterable[str] = ()) -> None:
         self._readers: dict[bytes, Callable[[bytes], bytes | None]] = {}
@@ -77,48 +97,80 @@ class Tags:
             self._baggage.update(baggage)
             if dialect == "signadot":
                 self._state = frozenset({b"sd-routing-key"})
+        self._keys = (SYNTHETIC, *self._baggage)
         self.names = frozenset({TAG, BAGGAGE, *self._readers, *([b"tracestate"] if self._state else [])})
 
     def __repr__(self) -> str:
         return f"Tags({', '.join(sorted(name.decode() for name in self.names))})"
 
-    def read(self, name: bytes, value: bytes) -> Reading | None:
-        """The tenant that one field line names; None where it says nothing, or no.
+    def judge(self, fields: Sequence[tuple[bytes, bytes]]) -> tuple[bytes | None, list[bytes]]:
+        """Whose test a request is, and which of its fields say so.
 
         Args:
-            name: plain name of the field, one of `names`.
-            value: as sent.
-        """
-        if name == TAG:
-            tenant = tenant_of(value)
-            return (tenant, True) if tenant is not None else None
-        if name == BAGGAGE:
-            return self._read_baggage(value)
-        if name == b"tracestate":
-            for key, found in members(value):
-                if key in self._state and found:
-                    return tenant_of(found) or DEFAULT, False
-            return None
-        tenant = self._readers[name](value)
-        return (tenant, False) if tenant is not None else None
+            fields: lower-case name as sent, and value, of every field line whose plain name is one of `names`.
 
-    def _read_baggage(self, value: bytes) -> Reading | None:
+        Returns:
+            The tenant, b"" for no test, None where two of our own tags name different ones; and the names, as given.
+        """
+        readings: list[Reading] = []
+        tagged_by: list[bytes] = []
+        baggage: list[bytes] = []
+        for name, value in fields:
+            kind = plain(name)
+            if kind == BAGGAGE:
+                baggage.append(value)
+                continue
+            found = self._read(kind, value)
+            if found:
+                readings += found
+                tagged_by.append(name)
+        if baggage:
+            found = self._read_baggage(b",".join(baggage))
+            if found:
+                readings += found
+                tagged_by.append(BAGGAGE)
+        return (_agreed(readings) if readings else b""), tagged_by
+
+    def _read(self, kind: bytes, value: bytes) -> list[Reading]:
+        if kind == TAG:
+            return _read_tag(value)
+        if kind == b"tracestate":
+            named = [tenant_of(found) or DEFAULT for key, found in members(value) if key in self._state and found]
+            return [(named[0], False)] if named else []
+        tenant = self._readers[kind](value)
+        return [(tenant, False)] if tenant is not None else []
+
+    def _read_baggage(self, value: bytes) -> list[Reading]:
+        decoded = unquote_to_bytes(value).lower()
+        # Most baggage has none of our keys, which one look tells; what comes from strangers must cost no more.
+        if not any(key in decoded for key in self._keys):
+            return []
+        if value.count(b",") >= DOUBTFUL_MEMBERS:
+            return [(DEFAULT, True)]
         is_tagged = False
-        tenant = DEFAULT
-        foreign: bytes | None = None
+        ours: list[Reading] = [(DEFAULT, True)]
+        foreign: list[Reading] = []
         for key, found in members(value):
             if key == SYNTHETIC:
-                is_tagged = is_tagged or found.lower() not in _NO
+                is_tagged = is_tagged or found.strip(b" \t").lower() not in _NO
             elif key == TENANT:
-                tenant = tenant_of(found) or DEFAULT
-            elif key in self._baggage and foreign is None:
-                foreign = self._baggage[key](found)
-        if is_tagged:
-            return tenant, True
-        return (foreign, False) if foreign is not None else None
+                ours.append((tenant_of(found) or DEFAULT, True))
+            elif key in self._baggage:
+                tenant = self._baggage[key](found)
+                if tenant is not None:
+                    foreign.append((tenant, False))
+        return [*ours, *foreign] if is_tagged else foreign
 
 
-def agree(readings: Iterable[Reading]) -> bytes | None:
+def _read_tag(value: bytes) -> list[Reading]:
+    """Each part of a tag's value; one without a part that says yes is one only where it is not simply a no."""
+    named: list[Reading] = [(tenant, True) for part in value.split(b",") if (tenant := tenant_of(part)) is not None]
+    if named:
+        return named
+    return [(DEFAULT, True)] if tenant_of(value) is not None else []
+
+
+def _agreed(readings: Iterable[Reading]) -> bytes | None:
     """The one tenant that several tags of a request mean; None where two of our own name different ones."""
     ours = {tenant for tenant, is_ours in readings if is_ours and tenant != DEFAULT}
     if len(ours) > 1:
@@ -133,33 +185,36 @@ def tag_line(tenant: bytes) -> bytes:
 
 
 def baggage_line(tenant: bytes, values: Iterable[bytes]) -> bytes:
-    """The baggage as every fleet gets it: our members first, then what else the client's field lines had, as it was."""
+    """The baggage as every fleet gets it: our members first, then what else the client's field lines had, as it was.
+
+    Malformed members are left out: there are readers that drop all of a baggage with one of them, ours too.
+    """
     out = [SYNTHETIC + b"=true"]
     if tenant != DEFAULT:
         out.append(TENANT + b"=" + tenant)
     size = sum(map(len, out)) + len(out)
     for value in values:
-        for member in value.split(b","):
-            kept = member.strip(b" \t")
-            if not kept or kept.partition(b"=")[0].strip(b" \t").lower() in (SYNTHETIC, TENANT):
+        for found in re.findall(rb"[^,]+", value):
+            kept = found.strip(b" \t")
+            if _MEMBER.fullmatch(kept) is None or _key_of(kept) in (SYNTHETIC, TENANT):
                 continue
             size += len(kept) + 1
-            if size <= BAGGAGE_LIMIT:
-                out.append(kept)
+            if size > BAGGAGE_LIMIT or len(out) >= MEMBERS_LIMIT:
+                return b"baggage: " + b",".join(out)
+            out.append(kept)
     return b"baggage: " + b",".join(out)
 
 
 def _any(value: bytes) -> bytes | None:
     """A routing key, session or namespace: whatever it is, it names the tenant."""
-    return tenant_of(value) if value else None
+    return tenant_of(value) or DEFAULT if value else None
 
 
 def _uber(value: bytes) -> bytes | None:
     """`product-code/tenancy-id/tags`: everything but production is a test."""
     parts = [part.strip(b" \t") for part in value.split(b"/")]
-    if not value or b"production" in (part.lower() for part in parts[:2]):
-        return None
-    return tenant_of(parts[1] if len(parts) > 1 and parts[1] else parts[0])
+    tenancy = (parts[1] if len(parts) > 1 else b"") or parts[0] or value
+    return None if tenancy.lower() == b"production" else tenant_of(tenancy)
 
 
 def _takin_agent(value: bytes) -> bytes | None:
@@ -171,7 +226,7 @@ def _datadog(value: bytes) -> bytes | None:
 
 
 def _otel(value: bytes) -> bytes | None:
-    return value.lower() if value.lower() in (b"bot", b"test") else None
+    return tenant_of(value.lower()) if value.lower() in (b"bot", b"test") else None
 
 
 _Readers = dict[bytes, Callable[[bytes], bytes | None]]
