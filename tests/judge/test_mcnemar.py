@@ -165,3 +165,13 @@ def test_arguments_out_of_range_are_refused() -> None:
         mcnemar.expected_discordant(1, 0.7)
     with pytest.raises(ValueError, match=r"from 0 to 1, not 1\.5"):
         mcnemar.divergence_from_fair(1.5)
+
+
+def test_where_live_hardly_fails_no_test_of_pairs_saves_five_of_six_requests() -> None:
+    """The one scenario of STATISTICS C2 without a fivefold gain: Wald's bound alone leaves at most 2.8 times (docs/kayenta.md)."""
+    live, new, repeated = 0.001, 0.002, 0.9
+    worse, better = new * (1 - live), live * (1 - repeated)
+    discordant = worse + better
+    fewest = log(1 / 0.05) / (discordant * mcnemar.divergence_from_fair(worse / discordant))
+    assert fewest == pytest.approx(2840, rel=0.01)
+    assert 7803 / fewest < 2.8
