@@ -30,14 +30,18 @@ TRACESTATE: Final = "tracestate"
 
 DEFAULT_TENANT: Final = "default"
 """The tenant of a request whose tag names none."""
-MEMBERS_LIMIT: Final = 64
 BAGGAGE_BYTES_LIMIT: Final = 8192
-"""W3C Baggage section 3.3.2: what fits both must be passed on, and what does not fit may be dropped."""
+"""W3C Baggage section 3.3.2: what is longer may be cut, by whole members."""
+MEMBERS_LIMIT: Final = 180
+"""The limit of the first edition, over which readers drop all of it; later ones ask for 64 at least."""
 
 _UNTAGGED: Final = frozenset({"", "0", "false"})
 _NAMELESS: Final = frozenset({"1", "on", "t", "test", "true", "y", "yes"})
 _TENANT_LIMIT: Final = 64
 _NOT_OF_A_TENANT: Final = re.compile(r"[^A-Za-z0-9._-]")
+_DOTS: Final = re.compile(r"\.+")
+# What some reader strips from a key: blanks of all alphabets, quotes, a plus for a blank.
+_BESIDE_KEYS: Final = re.sub(r"[A-Za-z0-9_]", "", "".join(map(chr, range(256))))
 _SYNTHETIC: Final = "synthetic_request"
 _TENANT: Final = "test_tenant"
 _OURS: Final = frozenset({_SYNTHETIC, _TENANT})
@@ -180,13 +184,17 @@ def plain_name(name: str) -> str:
 def tenant_of(value: str) -> str:
     """The tenant that the value of a tag names: `default` where it only says yes; "" where it says no.
 
-    A name is cut at 64 characters, and what no name has becomes `_`.
+    A name is cut at 64 characters, and what no name has becomes `_`; so do dots without anything else, which would lead
+    out of a path.
     """
     value = value.strip(" \t")
     plain = value.lower()
     if plain in _UNTAGGED:
         return ""
-    return DEFAULT_TENANT if plain in _NAMELESS else _NOT_OF_A_TENANT.sub("_", value[:_TENANT_LIMIT])
+    if plain in _NAMELESS:
+        return DEFAULT_TENANT
+    name = _NOT_OF_A_TENANT.sub("_", value[:_TENANT_LIMIT])
+    return "_" * len(name) if _DOTS.fullmatch(name) else name
 
 
 def key_of(member: str) -> str:
@@ -196,19 +204,26 @@ def key_of(member: str) -> str:
 
 def _tenant(tags: Iterable[str], members: Iterable[str]) -> str:
     """The first tenant that a field or a baggage member names; "" where neither says that this is test traffic."""
-    # Gateways may have joined fields that came twice (RFC 9110 section 5.3).
-    found = [tenant_of(part) for tag in tags for part in tag.split(",")]
-    said = [(_our_key(member), tenant_of(_value(member))) for member in members]
+    found = [name for tag in tags for name in _named(tag)]
+    said = [(key, tenant_of(_value(member))) for member in members if (key := _our_key(member))]
     if any(key == _SYNTHETIC and value for key, value in said):
-        # Of keys that come twice the last one counts, as in the proxy: W3C Baggage does not say.
-        found += [DEFAULT_TENANT, *[value for key, value in said if key == _TENANT][-1:]]
-    named = [name for name in found if name]
-    return next((name for name in named if name != DEFAULT_TENANT), DEFAULT_TENANT) if named else ""
+        found += [DEFAULT_TENANT, *(value for key, value in said if key == _TENANT and value)]
+    return next((name for name in found if name != DEFAULT_TENANT), DEFAULT_TENANT) if found else ""
+
+
+def _named(tag: str) -> list[str]:
+    """What the parts of a tag name: gateways may have joined fields that came twice (RFC 9110 section 5.3)."""
+    named = [name for part in tag.split(",") if (name := tenant_of(part))]
+    # Several parts that all say no are no simple no: in doubt a test.
+    return named or ([DEFAULT_TENANT] if tenant_of(tag) else [])
 
 
 def _our_key(member: str) -> str:
-    """Which of our members it is, in whatever case and however malformed; "" for other people's."""
-    key = key_of(member.partition(";")[0]).lower()
+    """Which of our members it is, as the most generous reader takes it; "" for other people's."""
+    if "_" not in member and "%" not in member:
+        # Ours have one or the other: what comes from strangers must cost no more.
+        return ""
+    key = unquote(key_of(member.partition(";")[0]), "latin-1").strip(_BESIDE_KEYS).lower()
     return key if key in _OURS else ""
 
 
