@@ -81,14 +81,13 @@ class Nonces:
         self.uses[used] += 1
         return used
 
-    def answer(self, nonces: Iterable[Sequence[Any]], skew_s: float) -> dict[str, list[Any]]:
-        """What a worker is told of `[keyid, nonce, expires]` each: whether it is `fresh`, and the `uses` by name.
+    def answer(self, nonces: Iterable[Sequence[Any]], skew_s: float) -> list[str]:
+        """The use of each `[keyid, nonce, expires]` by name, for the worker that asked.
 
         Raises:
             TypeError, ValueError: not three parts, or not of the right kind; those before it are used.
         """
-        uses = [self.use(str(keyid), str(nonce), int(expires), skew_s) for keyid, nonce, expires in nonces]
-        return {"fresh": [used is Use.FRESH for used in uses], "uses": [str(used) for used in uses]}
+        return [str(self.use(str(keyid), str(nonce), int(expires), skew_s)) for keyid, nonce, expires in nonces]
 
     def _forget(self, horizon: float) -> None:
         if horizon <= self._horizon:

@@ -75,5 +75,5 @@ class Passports:
         Raises:
             KeyError, TypeError, ValueError: the message cannot be read; it is not answered.
         """
-        answer = self.nonces.answer(message["nonces"], self._config.tenancy.passports.skew)
-        worker.send({"type": "nonces_done", "id": message["id"], **answer})
+        uses = self.nonces.answer(message["nonces"], self._config.tenancy.passports.skew)
+        worker.send({"type": "nonces_done", "id": message["id"], "uses": uses})

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+FRESH: Final = "fresh"
+"""What control says of a passport that was not used before; of others it says why they are refused."""
+
 WAIT_NS: Final = 5 * 10**9
 """How long control may take over a row or a nonce before the request is answered 503."""
 
@@ -131,9 +134,9 @@ class Admissions:
 
     def on_nonces_done(self, message: Message) -> None:
         """Control has looked nonces up."""
-        for admission, is_fresh in zip(self._asked.pop(int(message["id"]), ()), message["fresh"], strict=False):
+        for admission, use in zip(self._asked.pop(int(message["id"]), ()), message["uses"], strict=False):
             if self._waiting.pop(admission.id, None) is not None:
-                admission.on_nonce(is_fresh=bool(is_fresh))
+                admission.on_nonce(use)
 
     def expire(self, now_ns: int) -> None:
         """Give up on what control has not answered. Those that have waited longest come first."""
@@ -328,15 +331,15 @@ class Admission:
         self.id = self._shared.next_id()
         self._shared.ask_if_fresh(self)
 
-    def on_nonce(self, *, is_fresh: bool) -> None:
+    def on_nonce(self, use: str) -> None:
         """Control knows whether this passport was seen before."""
         if self._is_over:
             return
-        if is_fresh:
+        if use == FRESH:
             self.nonce = []
             self._decide()
         else:
-            self._refuse_passport(refused(Reason.REPLAYED))
+            self._refuse_passport(refused(Reason(use)))
 
     # The decision.
 

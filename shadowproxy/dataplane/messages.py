@@ -12,7 +12,7 @@ Control to worker
     drain     {seconds: float} close listeners, finish what is in flight, report, exit 0
     rotate    {}               read TLS files again
     ledger_done {ids: [text], problem: text}      these rows are durable, or (problem) cannot be made so
-    nonces_done {id: int, fresh: [bool]}          which passports were not used before
+    nonces_done {id: int, uses: [text]}           of each passport: fresh, or the reason why it is not
 
 Worker to control
     ready     {pid: int}                         the socket is read; sent once

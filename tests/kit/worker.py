@@ -360,11 +360,11 @@ class WorkerProxy:
         elif kind == "ledger_status":
             self.statuses |= message["statuses"]
         elif kind == "nonces":
-            fresh = []
+            uses = []
             for keyid, nonce, _ in message["nonces"]:
-                fresh.append((keyid, nonce) not in self.nonces)
+                uses.append("replayed" if (keyid, nonce) in self.nonces else "fresh")
                 self.nonces.add((keyid, nonce))
-            self.send({"type": "nonces_done", "id": message["id"], "fresh": fresh})
+            self.send({"type": "nonces_done", "id": message["id"], "uses": uses})
         elif kind == "ready":
             self._ready.set()
 
