@@ -8,6 +8,10 @@ every read
 because each tally is one consistent snapshot of its worker, and because the account of a
 worker is closed when it ends: its shared word says how many requests really were
 eligible, and whatever of them has no fate becomes `lost`.
+
+Tagged writes have the same law, by route: seen == sunk + partitioned + refused + passed + lost + pending. What a worker
+had written down and not reported when it ended is known from its rows in the ledger, and is `lost` too: its row is
+there, but nobody can say how it went.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy.dataplane.outcome import LOST
 from shadowproxy.judge import sketch
+from shadowproxy.sinks.ledger_query import FATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +57,30 @@ class MirrorTotals:
 
 
 @dataclass(slots=True)
+class WriteTotals:
+    """Tagged writes of one route. `answers` are those of sinks and partitions, by outcome."""
+
+    seen: int = 0
+    fates: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class WriteAccount:
+    """Tagged writes of one route as one worker has reported them. `recorded` are its rows that the ledger has made durable."""
+
+    seen: int = 0
+    resolved: int = 0
+    pending: int = 0
+    recorded: int = 0
+
+    @property
+    def known(self) -> int:
+        """How many there have been at least: a row that is there was seen, reported or not."""
+        return max(self.seen, self.recorded)
+
+
+@dataclass(slots=True)
 class MirrorAccount:
     """One mirror as one living worker has reported it."""
 
@@ -81,6 +110,8 @@ class Account:
     slot: int
     mirrors: dict[str, MirrorAccount] = field(default_factory=dict)
     endpoints: dict[tuple[str, str], Endpoint] = field(default_factory=dict)
+    writes: dict[str, WriteAccount] = field(default_factory=dict)
+    is_closed: bool = False
     open_clients: int = 0
     rss_bytes: int = 0
     cpu_seconds: float = 0.0
@@ -103,6 +134,7 @@ class Counts:
     def __init__(self) -> None:
         self.routes: dict[str, RouteTotals] = {}
         self.mirrors: dict[str, MirrorTotals] = {}
+        self.writes: dict[str, WriteTotals] = {}
         self.refusals: Counter[str] = Counter()
         self.connects: Counter[tuple[str, str]] = Counter()
         self.endpoint_failures: Counter[tuple[str, str, str]] = Counter()
@@ -139,6 +171,8 @@ class Counts:
             self._add_route(name, counted)
         for key, counted in tally.get("mirrors", {}).items():
             self._add_mirror(account, key, counted)
+        for name, counted in tally.get("tests", {}).items():
+            self._add_writes(account, name, counted)
         self.refusals.update(tally.get("refusals", {}))
         if "fleets" in tally:
             self._add_fleets(account, tally["fleets"])
@@ -154,6 +188,15 @@ class Counts:
         process = self.processes[account.slot]
         process.stalls += 1
         process.stalled_seconds += seconds
+
+    def add_recorded(self, account: Account, routes: Mapping[str, int]) -> None:
+        """Rows of a worker have become durable, so many by route; the worker may have ended meanwhile."""
+        for name, count in routes.items():
+            writes = account.writes.setdefault(name, WriteAccount())
+            before = writes.known
+            writes.recorded += count
+            if account.is_closed:
+                self._lose(name, writes.known - before, writes.known - before)
 
     def close(self, account: Account, words: Sequence[int], slots: Mapping[str, int]) -> int:
         """End the account of a worker that has ended and whose last tally has been added.
@@ -178,6 +221,9 @@ class Counts:
                 if without_fate > 0:
                     totals.fates[LOST] += without_fate
                     lost += without_fate
+        for name, writes in account.writes.items():
+            self._lose(name, writes.known - writes.seen, writes.known - writes.resolved)
+        account.is_closed = True
         self.processes[account.slot].ended_cpu_seconds += account.cpu_seconds
         self._accounts.remove(account)
         return lost
@@ -190,6 +236,15 @@ class Counts:
         """Whether eligible == sum(fates) + pending holds for the mirror `key`."""
         totals = self.mirrors[key]
         return totals.eligible == totals.fates.total() + self.pending(key)
+
+    def pending_writes(self, route: str) -> int:
+        """Tagged writes of `route` whose fate is not yet known."""
+        return sum(account.writes[route].pending for account in self._accounts if route in account.writes)
+
+    def is_write_law_kept(self, route: str) -> bool:
+        """Whether seen == sum(fates) + pending holds for the tagged writes of `route`."""
+        totals = self.writes[route]
+        return totals.seen == totals.fates.total() + self.pending_writes(route)
 
     def mirror_accounts(self, key: str) -> Iterator[MirrorAccount]:
         """The mirror `key` as each living worker sees it."""
@@ -220,6 +275,24 @@ class Counts:
         _add_sketch(totals.last, counted.get("last"))
         totals.received_bytes += counted.get("received", 0)
         totals.sent_bytes += counted.get("sent", 0)
+
+    def _add_writes(self, account: Account, name: str, counted: Mapping[str, Any]) -> None:
+        totals = self.writes.setdefault(name, WriteTotals())
+        writes = account.writes.setdefault(name, WriteAccount())
+        fates = {fate: counted[fate] for fate in FATES if counted.get(fate)}
+        totals.seen += counted.get("seen", 0)
+        totals.fates.update(fates)
+        totals.answers.update(counted.get("answers", {}))
+        writes.seen += counted.get("seen", 0)
+        writes.resolved += sum(fates.values())
+        writes.pending = counted.get("pending", writes.pending)
+
+    def _lose(self, name: str, seen: int, lost: int) -> None:
+        """So many more tagged writes of a route have been seen, and so many will have no fate any more."""
+        if seen or lost > 0:
+            totals = self.writes.setdefault(name, WriteTotals())
+            totals.seen += seen
+            totals.fates[LOST] += max(lost, 0)
 
     def _add_mirror(self, account: Account, key: str, counted: Mapping[str, Any]) -> None:
         totals = self.mirrors.setdefault(key, MirrorTotals())

@@ -1,7 +1,7 @@
 """The files of one instance, and how a command on the same machine finds it.
 
 Beside the state file `NAME.db` stand `NAME.token` (the bearer token, mode 0600, kept),
-`NAME.redaction.key` (what pseudonyms are made with, mode 0600, kept), `NAME.sinks.db` (what sinks keep), `NAME.audit.jsonl` (kept) and `NAME.run.json` (mode 0600, only while the instance runs: address,
+`NAME.redaction.key` (what pseudonyms are made with, mode 0600, kept), `NAME.sinks.db` (what sinks keep), `NAME.ledger.db` (the ledger, unless the config names another), `NAME.audit.jsonl` (kept) and `NAME.run.json` (mode 0600, only while the instance runs: address,
 token file, process id). The run file is locked for as long as the instance lives, which
 keeps two instances from sharing one state. A link to it stands in the user's runtime
 directory, so that commands work from any directory.
@@ -85,6 +85,8 @@ class Places:
         self.token = directory / f"{name}.token"
         self.audit = directory / f"{name}.audit.jsonl"
         self.redaction_key = directory / f"{name}.redaction.key"
+        # Never in the directory that stands in: rows that vanish with the process would not be durable.
+        self.ledger = state.absolute().parent / f"{name}.ledger.db"
         self.sinks = directory / f"{name}.sinks.db"
         self.run = directory / f"{name}{RUN_SUFFIX}"
         self._lock = -1
@@ -123,7 +125,9 @@ class Places:
         if self._lock < 0:
             return
         link = _link(os.getpid())
-        for path in [link, self.run] + ([self.token, self.redaction_key, self.audit, *self.run.parent.glob("*.sinks.db*")] if self.is_temporary else []):
+        for path in [link, self.run] + (
+            [self.token, self.redaction_key, self.audit, *self.run.parent.glob("*.sinks.db*")] if self.is_temporary else []
+        ):
             with contextlib.suppress(OSError):
                 path.unlink()
         for directory in [link.parent] + ([self.run.parent] if self.is_temporary else []):

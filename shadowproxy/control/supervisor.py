@@ -35,6 +35,7 @@ from shadowproxy.control.exemplars import Exemplars
 from shadowproxy.control.judging import Judging
 from shadowproxy.control.killswitch import KillSwitch
 from shadowproxy.control.leaks import Leaks
+from shadowproxy.control.ledger import Bookkeeping
 from shadowproxy.control.listeners import Listeners, bind_one, bound_address
 from shadowproxy.control.passports import Passports
 from shadowproxy.control.places import Places, Token
@@ -101,6 +102,7 @@ class Supervisor:
         self.passports = Passports(config, self.started_at)
         self.sinks = SinkHouse(self.places.sinks)
         self.leaks = Leaks()
+        self.books = Bookkeeping(config, self.places.ledger, self.counts)
         self.crew = Crew(
             command,
             self.listeners,
@@ -109,7 +111,11 @@ class Supervisor:
             on_access=self.access.write,
             on_tally=self._take_tally,
             on_captured=self._judge_bodies,
-            on_message={"nonces": self.passports.on_nonces},
+            on_message={
+                "nonces": self.passports.on_nonces,
+                "ledger": self.books.on_rows,
+                "ledger_status": self.books.on_statuses,
+            },
             tell=lambda config: self.passports.tell(config) | self.sinks.tell(config),
         )
         self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
@@ -192,6 +198,7 @@ class Supervisor:
         self.scrubber = Scrubber(_rules_of(config), load_key(self.places.redaction_key))
         self.access.redact = self.scrubber.target
         self.leaks.follow(self.scrubber.target)
+        self.books.follow(config, self.scrubber.target)
         self._open_captures(self.scrubber)
         await self.switch.restore()
         await self.evidence.restore()
@@ -251,6 +258,7 @@ class Supervisor:
         await self.exemplars.flush()
         await self.evidence.save()
         await self.store.close()
+        await self.books.close()
         await asyncio.to_thread(self.audit.close)
         await asyncio.to_thread(self.access.close)
         self.places.withdraw()
@@ -289,6 +297,8 @@ class Supervisor:
                 self.captures.use(self.scrubber)
         if self.captures is not None:
             self.captures.follow(plans_of(config))
+        if self.scrubber is not None:
+            self.books.follow(config, self.scrubber.target)
 
     def _open_captures(self, scrubber: Scrubber) -> None:
         loop = asyncio.get_running_loop()

@@ -74,6 +74,7 @@ class Ledger:
         retention_s: age in seconds at which rows leave.
         max_bytes: what rows and their indexes may take; see `Retention`.
         redact: takes the secrets out of a target.
+        settled: called after all `done` of a commit, by the same thread: wakes whoever passes them on.
         now: the clock that rows' times are of, in unix seconds.
     """
 
@@ -84,11 +85,13 @@ class Ledger:
         max_bytes: int,
         *,
         redact: Callable[[str], str] = str,
+        settled: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.path = str(path)
         self.retention = Retention(retention_s, max_bytes)
         self._writer = Writer(self.path, self.retention, redact, now)
+        self._settled = settled
         self._wake = threading.Condition()
         self._queue: list[Submission] = []
         self._statuses: dict[str, tuple[int, str]] = {}
@@ -225,6 +228,7 @@ class Ledger:
                 return
             self.figures.refused += len(submission.rows)
         submission.done(submission.ids, refusal)
+        self._settled()
 
     def _refusal(self, count: int, size: int) -> str:
         """Why no more is taken; empty when it is."""
@@ -240,10 +244,10 @@ class Ledger:
             self._thread.start()
 
     def _read(self, ask: Callable[[sqlite3.Connection], _Read], nothing: _Read) -> _Read:
-        """What `ask` returns, or `nothing` while there is no file."""
-        if not Path(self.path).exists():
-            return nothing
+        """What `ask` returns, or `nothing` while nothing was written."""
         connection = open_to_read(self.path)
+        if connection is None:
+            return nothing
         try:
             return ask(connection)
         except sqlite3.Error as error:
@@ -307,6 +311,7 @@ class Ledger:
                 submission.done(submission.ids, problem)
             except Exception:  # noqa: BLE001 as above; whoever cannot be told will have stopped waiting
                 _log.exception("nobody can be told of a commit")
+        self._settled()
 
     def _tend(self) -> bool:
         try:

@@ -93,14 +93,14 @@ def open_to_write(path: str) -> sqlite3.Connection:
     return connection
 
 
-def open_to_read(path: str) -> sqlite3.Connection:
-    """A connection that changes nothing. It may be open while others write.
+def open_to_read(path: str) -> sqlite3.Connection | None:
+    """A connection that changes nothing; None where nothing was written yet. It may be open while others write.
 
     Raises:
-        StateError: there is no such file, it is no ledger, or a newer version's.
+        StateError: the file cannot be read, it is no ledger, or of another version.
     """
-    if not Path(path).is_file():
-        raise StateError(f"{path}: no such file")
+    if not Path(path).exists():
+        return None
     try:
         connection = _connect_to_read(path)
     except sqlite3.Error as error:
@@ -114,10 +114,12 @@ def open_to_read(path: str) -> sqlite3.Connection:
     except StateError:
         connection.close()
         raise
-    if version != VERSION:
-        connection.close()
-        raise StateError(f"{path}: schema {version}, this version reads {VERSION}" if version else f"{path}: not a ledger")
-    return connection
+    if version == VERSION:
+        return connection
+    connection.close()
+    if not version:
+        return None  # made a moment ago
+    raise StateError(f"{path}: schema {version}, this version reads {VERSION}")
 
 
 def identity(path: str) -> Identity:

@@ -172,3 +172,68 @@ def test_stalls_are_counted_by_slot() -> None:
     account = counts.open(3)
     counts.add_stall(account, 1.25)
     assert (counts.processes[3].stalls, counts.processes[3].stalled_seconds) == (1, 1.25)
+
+
+class TaggedWrites(RuleBasedStateMachine):
+    """Tagged writes, their rows, reports and deaths in any order: a row may become durable after its worker has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counts()
+        self.rows = 0
+        self.account = self.counts.open(0)
+        self.unreported = {"seen": 0, "sunk": 0, "refused": 0}
+        self.pending = 0
+        self.owed: list[Account] = []
+
+    @rule()
+    def write(self) -> None:
+        """A worker sees a tagged write, and sends its row."""
+        self.unreported["seen"] += 1
+        self.pending += 1
+        self.owed.append(self.account)
+
+    @rule(fate=st.sampled_from(["sunk", "refused"]))
+    def resolve(self, fate: str) -> None:
+        """A write meets its fate."""
+        if self.pending:
+            self.pending -= 1
+            self.unreported[fate] += 1
+
+    @rule(at=st.integers(0, 9))
+    def commit(self, at: int) -> None:
+        """A row becomes durable."""
+        if self.owed:
+            account = self.owed.pop(at % len(self.owed))
+            self.rows += 1
+            self.counts.add_recorded(account, {"r": 1})
+
+    @rule()
+    def report(self) -> None:
+        """The worker reports."""
+        self.counts.add(self.account, {"type": "tally", "tests": {"r": {**self.unreported, "pending": self.pending}}})
+        self.unreported = dict.fromkeys(self.unreported, 0)
+
+    @rule(is_clean=st.booleans())
+    def end(self, is_clean: bool) -> None:
+        """The worker ends, with a last report or without; another takes its place."""
+        if is_clean:
+            self.report()
+        self.counts.close(self.account, [], {})
+        self.account = self.counts.open(0)
+        self.unreported = dict.fromkeys(self.unreported, 0)
+        self.pending = 0
+
+    @invariant()
+    def the_law_holds(self) -> None:
+        """For each route seen == sunk + partitioned + refused + passed + lost + pending, always."""
+        for route in self.counts.writes:
+            assert self.counts.is_write_law_kept(route)
+
+    def teardown(self) -> None:
+        """After the last report no row is there that was not seen."""
+        self.report()
+        assert self.counts.writes["r"].seen >= self.rows
+
+
+TestTaggedWrites = TaggedWrites.TestCase

@@ -52,7 +52,9 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
     """A reading connection cannot write."""
     path = str(tmp_path / "l.db")
     open_to_write(path).close()
-    with closing(open_to_read(path)) as connection, pytest.raises(sqlite3.OperationalError):
+    connection = open_to_read(path)
+    assert connection is not None
+    with closing(connection), pytest.raises(sqlite3.OperationalError):
         connection.execute("DELETE FROM writes")
 
 
@@ -60,13 +62,16 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
 def test_a_name_is_a_name(tmp_path: Path, name: str) -> None:
     """What means something in a URL means nothing in a file's name."""
     open_to_write(str(tmp_path / name)).close()
-    open_to_read(str(tmp_path / name)).close()
+    found = open_to_read(str(tmp_path / name))
+    assert found is not None
+    found.close()
     assert name in {path.name for path in tmp_path.iterdir()}
 
 
 def test_what_is_no_ledger_is_not_read(tmp_path: Path) -> None:
-    """No file, an empty one, a text, another program's database, another version's: each said."""
+    """A text, a directory, another program's database, another version's: each said. No file and an empty one: nothing yet."""
     (tmp_path / "empty.db").touch()
+    (tmp_path / "directory.db").mkdir()
     (tmp_path / "text.db").write_text("no database " * 1000)
     for name, script in (
         ("other.db", "CREATE TABLE t (a)"),
@@ -75,8 +80,7 @@ def test_what_is_no_ledger_is_not_read(tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / name)) as other:
             other.executescript(script)
     expected = {
-        "gone.db": "no such file",
-        "empty.db": "not a ledger",
+        "directory.db": "directory.db: ",
         "text.db": "not a database",
         "other.db": "not a ledger",
         "newer.db": "schema 99",
@@ -84,6 +88,8 @@ def test_what_is_no_ledger_is_not_read(tmp_path: Path) -> None:
     for name, problem in expected.items():
         with pytest.raises(StateError, match=problem):
             open_to_read(str(tmp_path / name))
+    assert open_to_read(str(tmp_path / "gone.db")) is None
+    assert open_to_read(str(tmp_path / "empty.db")) is None
 
 
 def test_setting_aside_keeps_everything(tmp_path: Path) -> None:

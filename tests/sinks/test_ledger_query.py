@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.sinks.ledger_file import open_to_read, open_to_write
+from shadowproxy.sinks.ledger_file import open_to_write
 from shadowproxy.sinks.ledger_query import COLUMNS, KEYS, Filter, newest, one, page, pages, totals
 from shadowproxy.sinks.ledger_retention import Retention
 from shadowproxy.sinks.ledger_writer import Submission, Writer
@@ -57,7 +57,7 @@ def test_every_row_exactly_once_and_in_order(
         written = [row(**one_row) for one_row in made]
         writer.write([Submission(written, [], print)], {})
         writer.write([Submission([], [written[at]["id"] for at in scrubbed if at < len(written)], print)], {})
-        with closing(open_to_read(path)) as connection:
+        with closing(open_to_write(path)) as connection:
             upto = newest(connection)
             everything = page(connection, limit=1000, is_ascending=True)
             expected = [each for each in everything if fits(wanted, each)]

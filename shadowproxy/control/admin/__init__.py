@@ -3,11 +3,12 @@
 door       connections: how many, and who has to go
 guard      what a request must be before anything looks at it: host, origin, method, type, token
 problem    errors as application/problem+json, from one table
-endpoint   one table of what there is: the routes and their description come from it
+schema     what descriptions are made of
 sinks      what looks into sinks
+ledger     what shows the record of tagged writes
 views      the documents that reads return
 actions    what changes something
-openapi    the description
+openapi    one table of what there is: the routes and their description come from it; ledger_api has the ledger's part
 page       the static page
 app        all of it as an aiohttp application
 """

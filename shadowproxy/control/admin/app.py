@@ -14,6 +14,7 @@ from shadowproxy.control.admin.exemplars import ExemplarViews
 from shadowproxy.control.admin.gates import Gates, payload_token
 from shadowproxy.control.admin.guard import FAILURES_ALLOWED, GATES, PROTECTED, Authenticator, check_change, check_host
 from shadowproxy.control.admin.leaks import LeakViews
+from shadowproxy.control.admin.ledger import LedgerViews
 from shadowproxy.control.admin.openapi import ENDPOINTS, describe
 from shadowproxy.control.admin.page import Page
 from shadowproxy.control.admin.problem import Refusal, of_error, problem
@@ -48,8 +49,17 @@ def build_app(supervisor: Supervisor) -> web.Application:
     assert supervisor.token is not None
     authenticator = Authenticator(supervisor.token, lambda source, request, failures: _auth_failed(supervisor, source, request, failures))
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_outermost, _guarded(authenticator)])
+    app.on_response_prepare.append(_stamp)
     handlers = {"openapi": _openapi}
-    for holder in (Actions(supervisor), ExemplarViews(supervisor), LeakViews(supervisor), SinkViews(supervisor), Gates(supervisor), Page()):
+    for holder in (
+        Actions(supervisor),
+        ExemplarViews(supervisor),
+        LeakViews(supervisor),
+        SinkViews(supervisor),
+        LedgerViews(supervisor),
+        Gates(supervisor),
+        Page(),
+    ):
         handlers.update({name: getattr(holder, name) for name in dir(holder) if not name.startswith("_")})
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":
@@ -61,7 +71,7 @@ def build_app(supervisor: Supervisor) -> web.Application:
 
 @web.middleware
 async def _outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every answer leaves through here: errors as problem documents, and the headers that all answers have."""
+    """Every answer leaves through here: errors as problem documents."""
     request_id = request[REQUEST_ID] = secrets.token_hex(8)
     try:
         response = await handler(request)
@@ -75,9 +85,14 @@ async def _outermost(request: web.Request, handler: Handler) -> web.StreamRespon
     except Exception:  # noqa: BLE001 the last border: a bug becomes a logged 500, not a dropped connection
         _log.exception("request %s failed", request_id)
         response = problem(500, "the log has the details", request_id=request_id)
-    response.headers.update(SECURITY_HEADERS)
-    response.headers["X-Request-Id"] = request_id
     return response
+
+
+async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
+    """Set the headers that all answers have, those that are streamed too."""
+    response.headers.update(SECURITY_HEADERS)
+    if REQUEST_ID in request:
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
 
 
 def _guarded(authenticator: Authenticator) -> Middleware:

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from shadowproxy import __version__
-
-JSON: Final = "application/json"
-TEXT: Final = "text/plain"
-HTML: Final = "text/html"
-
-Schema = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One operation. `name` is the handler's name and the operation id."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    answer: str = JSON
-    schema: str = ""
-    query: tuple[tuple[str, str, Schema], ...] = ()
-    has_body: bool = False
-    takes_etag: bool = False
-    refusals: tuple[int, ...] = ()
-
-    @property
-    def is_protected(self) -> bool:
-        """Whether it needs the bearer token."""
-        return self.path.startswith("/api/")
-
+from shadowproxy.control.admin import ledger_api
+from shadowproxy.control.admin.schema import COUNT as _COUNT
+from shadowproxy.control.admin.schema import COUNTS as _COUNTS
+from shadowproxy.control.admin.schema import FLAG as _FLAG
+from shadowproxy.control.admin.schema import HTML, JSON, TEXT, Endpoint, Schema
+from shadowproxy.control.admin.schema import NUMBER as _NUMBER
+from shadowproxy.control.admin.schema import STRING as _TEXT
+from shadowproxy.control.admin.schema import extended as _extended
+from shadowproxy.control.admin.schema import list_of as _list_of
+from shadowproxy.control.admin.schema import map_of as _map_of
+from shadowproxy.control.admin.schema import optional as _optional
+from shadowproxy.control.admin.schema import or_null as _or_null
+from shadowproxy.control.admin.schema import structure as _object
 
 _CHANGE: Final = (403, 415)
 
@@ -177,6 +161,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=(("tenant", "Whose.", {"type": "string"}),),
         refusals=(400, *_CHANGE, 404, 503),
     ),
+    *ledger_api.ENDPOINTS,
     Endpoint("GET", "/api/v1/config", "get_config", "The config in force; its ETag goes into If-Match of a PUT.", schema="Config"),
     Endpoint(
         "PUT",
@@ -217,37 +202,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint("GET", "/api/v1/openapi.json", "openapi", "This description.", schema="Description"),
 )
 
-
-def _object(**properties: Schema) -> Schema:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _extended(required: Schema, optional: dict[str, Schema]) -> Schema:
-    """An object of which some properties may be absent."""
-    return {**required, "properties": {**required["properties"], **optional}}
-
-
-def _list_of(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _map_of(values: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": values}
-
-
-def _or_null(kind: str) -> Schema:
-    return {"type": [kind, "null"]}
-
-
-def _optional(schema: Schema) -> Schema:
-    return {"oneOf": [schema, {"type": "null"}]}
-
-
-_TEXT: Final[Schema] = {"type": "string"}
-_FLAG: Final[Schema] = {"type": "boolean"}
-_NUMBER: Final[Schema] = {"type": "number"}
-_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
-_COUNTS: Final = _map_of(_COUNT)
 _SLOTS: Final = _list_of(_COUNT)
 _OUTCOME: Final[Schema] = {"type": "string", "enum": ["SAFE", "UNDECIDED", "REGRESSION", "INVALID"]}
 _QUANTILES: Final = {name: _or_null("number") for name in ("p50", "p90", "p99", "p999")}
@@ -388,11 +342,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
         config=_object(file=_or_null("string"), generation=_COUNT, digest=_TEXT, problem=_or_null("string")),
         store=_PART,
         audit=_PART,
+        ledger=ledger_api.LEDGER,
         listeners=_list_of(_object(name=_TEXT, configured=_TEXT, address=_TEXT, tls=_FLAG)),
         workers=_list_of(_object(**_WORKER)),
         clients=_object(open=_COUNT, accepted=_COUNT, requests=_COUNT, turned_away=_COUNT),
         routes=_map_of(_object(requests=_COUNT, outcomes=_COUNTS)),
         mirrors=_map_of(_object(**_LAW, range=_NUMBER, breakers=_COUNTS, in_flight=_COUNT, held_bytes=_COUNT)),
+        tests=_map_of(ledger_api.TESTS),
         refusals=_COUNTS,
         leaks=_object(total=_COUNT, blamed=_list_of(_BLAMED)),
     ),
@@ -494,6 +450,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         items=_list_of(_object(collection=_TEXT, id=_TEXT, version=_COUNT, at=_NUMBER, over_live=_FLAG, value={})),
     ),
     "SinkReset": _object(sink=_TEXT, tenant=_TEXT, removed=_COUNT),
+    **ledger_api.SCHEMAS,
     "Config": _object(generation=_COUNT, digest=_TEXT, file=_or_null("string"), config={"type": "object"}),
     "Changed": _object(result={"type": "string", "enum": ["ok", "unchanged"]}, generation=_COUNT, digest=_TEXT, unanswered_workers=_SLOTS),
     "Switched": _object(

@@ -37,6 +37,7 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
         },
         "store": {"is_up": not supervisor.store.problem, "problem": supervisor.store.problem or None},
         "audit": {"is_up": not supervisor.audit.problem, "problem": supervisor.audit.problem or None},
+        "ledger": supervisor.books.state(),
         "listeners": [
             {
                 "name": listener.name,
@@ -56,6 +57,7 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
             for name, route in counts.routes.items()
         },
         "mirrors": {key: _mirror(supervisor, key) for key in counts.mirrors},
+        "tests": {one.pop("route"): one for one in supervisor.books.law()},
         "refusals": dict(sorted(counts.refusals.items())),
         "leaks": {"total": supervisor.leaks.total, "blamed": supervisor.leaks.blamed()[:10]},
     }
