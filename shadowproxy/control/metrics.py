@@ -268,6 +268,14 @@ SPECS: Final[tuple[Spec, ...]] = (
     Spec("shadowproxy_lost_tags_undescribed_total", COUNTER, "calls", (), "Lost tags beyond what a worker reports one by one."),
     Spec("shadowproxy_audit_up", GAUGE, "boolean", (), "1 while audit records reach their file."),
     Spec("shadowproxy_audit_dropped_total", COUNTER, "records", (), "Audit records that did not reach their file."),
+    Spec(
+        "shadowproxy_passports_total",
+        COUNTER,
+        "passports",
+        ("use",),
+        "Passports with a right signature, by use: fresh, replayed, expired or replay_cache_full; all but the first were refused.",
+    ),
+    Spec("shadowproxy_passports_remembered", GAUGE, "passports", (), "Used passports that have not expired, of at most a million."),
     Spec("shadowproxy_admin_auth_failures_total", COUNTER, "requests", (), "Admin requests without a right token."),
     Spec("shadowproxy_access_log_written_total", COUNTER, "lines", (), "Access log lines written."),
     Spec("shadowproxy_access_log_dropped_total", COUNTER, "lines", ("where",), "Access log lines dropped, in the worker or at the sink."),
@@ -476,6 +484,9 @@ def _control(supervisor: Supervisor, samples: _Samples) -> None:
     for labels, count in supervisor.leaks.actions.items():
         samples.add("shadow_lost_tags_total", count, *labels)
     samples.add("lost_tags_undescribed_total", supervisor.leaks.dropped)
+    for use, count in supervisor.passports.nonces.uses.items():
+        samples.add("passports_total", count, str(use))
+    samples.add("passports_remembered", len(supervisor.passports.nonces))
     samples.add("audit_dropped_total", supervisor.audit.dropped)
     samples.add("admin_auth_failures_total", supervisor.auth_failures)
     samples.add("access_log_written_total", supervisor.access.written)
