@@ -199,9 +199,9 @@ def _test(route: RoutePolicy, parts: RequestParts) -> dict[str, Any]:
     """What a tagged request is taken for, and where it goes instead of live, if it does."""
     fields = parts[3]
     is_write, destination = _decision(route, parts)
-    rewrite = destination.rewrite
-    target = rewrite.target(parts[1], fields.tenant) if rewrite is not None else parts[1]
-    lines = rewrite.lines(fields.lines, fields.tenant, b"<endpoint>") if rewrite is not None else fields.lines
+    target, lines = parts[1], fields.lines
+    for rewrite in destination.rewrites:
+        target, lines = rewrite.target(target, fields.tenant), rewrite.lines(lines, fields.tenant, b"<endpoint>")
     return {
         "tenant": _text(fields.tenant),
         "counts_as": "write" if is_write else "read",

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from shadowproxy.config.report import Report
     from shadowproxy.config.tenancy import Partition
 
+UNSETTABLE: Final = frozenset(
+    {
+        "baggage", "connection", "content-length", "expect", "host", "keep-alive", "max-forwards", "te", "traceparent", "tracestate", "trailer",
+        "transfer-encoding", "upgrade", "via", "x-test-traffic",
+    }
+)  # fmt: skip
+"""Fields that no partition sets: they frame a request, belong to a hop, are the tag itself, or have an option of their own (host)."""
+
 MOST_SINKS: Final = 200
 """Sinks of one config: each has a socket of its own."""
 
@@ -26,8 +34,8 @@ def check_tenancy(config: Config, report: Report) -> None:
         _check_trust(config, listener, item("listen", index), report)
     for index, route in enumerate(config.routes):
         place = child(item("routes", index), "test_traffic")
-        _check_destination(config, route.test_traffic.reads, child(place, "reads"), report)
-        _check_destination(config, route.test_traffic.writes, child(place, "writes"), report)
+        _check_destination(config, route, route.test_traffic.reads, child(place, "reads"), report)
+        _check_destination(config, route, route.test_traffic.writes, child(place, "writes"), report)
         _check_treatments(route, place, report)
         if route.test_traffic.writes.rule == "live":
             report.warning(child(place, "writes"), "test traffic writes to live")
@@ -53,7 +61,7 @@ def _check_trust(config: Config, listener: Listener, path: str, report: Report) 
         report.warning(place, "services cannot sign their outgoing calls with the caller's passport: use cidrs on an egress listener")
 
 
-def _check_destination(config: Config, destination: Destination, path: str, report: Report) -> None:
+def _check_destination(config: Config, route: Route, destination: Destination, path: str, report: Report) -> None:
     given = [name for name in ("rule", "sink", "partition") if getattr(destination, name)]
     if len(given) > 1:
         report.error(child(path, given[1]), f"one of rule, sink and partition, not {' and '.join(given)}")
@@ -61,21 +69,38 @@ def _check_destination(config: Config, destination: Destination, path: str, repo
         suggestion = closest(destination.sink, list(config.sinks))
         report.error(child(path, "sink"), f"no sink is called {destination.sink!r}", suggestion=suggestion)
     if destination.partition is not None:
-        _check_partition(config, destination.partition, child(path, "partition"), report)
+        _check_partition(config, route, destination.partition, child(path, "partition"), report)
 
 
-def _check_partition(config: Config, partition: Partition, path: str, report: Report) -> None:
+def _check_partition(config: Config, route: Route, partition: Partition, path: str, report: Report) -> None:
     if partition.fleet and partition.fleet not in config.fleets:
         suggestion = closest(partition.fleet, list(config.fleets))
         report.error(child(path, "fleet"), f"no fleet is called {partition.fleet!r}", suggestion=suggestion)
-    is_elsewhere = partition.fleet or partition.headers or partition.path_prefix or partition.host or partition.query
-    if not is_elsewhere:
-        report.error(path, "names nothing that tells it from live: a fleet, headers, path_prefix, host or query")
+    if not (partition.headers or partition.path_prefix or partition.host or partition.query):
+        if not partition.fleet:
+            report.error(path, "names nothing that tells it from live: a fleet, headers, path_prefix, host or query")
+        elif _endpoints(config, partition.fleet) & _endpoints(config, route.live):
+            report.error(
+                child(path, "fleet"),
+                "has endpoints of the route's live fleet: what tells it from live? headers, path_prefix, host or query",
+            )
+    for name in partition.headers:
+        if name.lower().replace("_", "-").replace(".", "-") in UNSETTABLE:
+            report.error(child(child(path, "headers"), name), f"{name} is written by the proxy itself", on_key=True)
+    place = child(path, "path_prefix")
+    if partition.path_prefix and (not partition.path_prefix.strip("/") or {"?", "#"} & set(partition.path_prefix)):
+        report.error(place, "must be a path with a name in it, without query and fragment")
+    elif any(segment in {".", ".."} for segment in partition.path_prefix.split("/")):
+        report.error(place, "leads elsewhere: it has a segment . or ..")
     for name in ("path_prefix", "host"):
         _check_braces(getattr(partition, name), child(path, name), report)
     for name, values in (("headers", partition.headers), ("query", partition.query)):
         for key, value in values.items():
             _check_braces(value, child(child(path, name), key), report)
+
+
+def _endpoints(config: Config, fleet: str) -> set[str]:
+    return set(config.fleets[fleet].endpoints) if fleet in config.fleets else set()
 
 
 def _check_braces(text: str, path: str, report: Report) -> None:

@@ -6,7 +6,7 @@
 It is held until its body is there, since what it is (a rule may look at the body), whether it is what was signed and
 what the ledger says of it are known only then; so tagged bodies are bounded, each and all together. A write goes on
 only after control has said that its row is durable. Whatever goes wrong on the way refuses it: it never becomes
-normal traffic (promise P3).
+normal traffic (promise P3). What it began under, listener's gate and policy, is what it is judged by, whatever is reloaded meanwhile.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Admissions:
         self._count = 0
         self._rows: list[dict[str, Any]] = []
         self._waiting: dict[str, tuple[int, Admission]] = {}
-        self._nonces: list[tuple[str, Admission]] = []
-        self._asked: dict[int, list[Admission]] = {}
+        self._nonces: list[tuple[str, list[Any]]] = []
+        self._asked: dict[int, list[str]] = {}
         self._statuses: dict[str, int] = {}
         self._is_flush_due = False
         self.soon: Callable[[Callable[[], None]], object] = _soon
@@ -94,7 +94,7 @@ class Admissions:
     def ask_if_fresh(self, admission: Admission) -> None:
         """Have control look up a nonce; `admission` is told."""
         self._waiting[admission.id] = time.monotonic_ns() + WAIT_NS, admission
-        self._nonces.append((admission.id, admission))
+        self._nonces.append((admission.id, admission.nonce))
         self._flush_soon()
 
     def status(self, row: str, status: int) -> None:
@@ -115,8 +115,8 @@ class Admissions:
         if self._nonces:
             nonces, self._nonces = self._nonces, []
             self._count += 1
-            self._asked[self._count] = [admission for _, admission in nonces]
-            self._send({"type": "nonces", "id": self._count, "nonces": [admission.nonce for _, admission in nonces]})
+            self._asked[self._count] = [key for key, _ in nonces]
+            self._send({"type": "nonces", "id": self._count, "nonces": [nonce for _, nonce in nonces]})
 
     def flush_statuses(self) -> None:
         """Tell control how writes were answered since the last call."""
@@ -134,9 +134,10 @@ class Admissions:
 
     def on_nonces_done(self, message: Message) -> None:
         """Control has looked nonces up."""
-        for admission, use in zip(self._asked.pop(int(message["id"]), ()), message["uses"], strict=False):
-            if self._waiting.pop(admission.id, None) is not None:
-                admission.on_nonce(use)
+        for key, use in zip(self._asked.pop(int(message["id"]), ()), message["uses"], strict=False):
+            waiting = self._waiting.pop(key, None)
+            if waiting is not None:
+                waiting[1].on_nonce(use)
 
     def expire(self, now_ns: int) -> None:
         """Give up on what control has not answered. Those that have waited longest come first."""
@@ -146,6 +147,8 @@ class Admissions:
                 return
             del self._waiting[key]
             admission.on_silence()
+        # Nobody waits: what was asked is not answered any more.
+        self._asked.clear()
 
     def leak(self, record: dict[str, Any]) -> None:
         """A call has lost its tag."""
@@ -174,14 +177,19 @@ class Admission:
     """One tagged request. `destination` and `route` are there once it has been decided on; `id` names its row, if it is a write."""
 
     __slots__ = (
-        "_claim", "_digest", "_held", "_is_over", "_is_write", "_origin", "_shared", "_size", "_trailers",
-        "asks", "destination", "exchange", "id", "nonce", "route", "tally",
+        "_body", "_claim", "_digest", "_gate", "_hash", "_is_over", "_is_write", "_origin", "_pieces", "_shared", "_size", "_trailers",
+        "asks", "destination", "exchange", "id", "nonce", "policy", "route", "tally",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, shared: Admissions) -> None:
         self.exchange = exchange
         self._shared = shared
-        self._held: list[bytes] = []
+        self.policy = exchange.client.worker.policy
+        self._gate = exchange.client.gate
+        # One buffer and not a list of what came: pieces of two bytes would take fifty each.
+        self._pieces: bytearray | None = None
+        self._body = b""
+        self._hash = hashlib.sha256()
         self._size = 0
         self._trailers: list[bytes] = []
         self._claim: Pending | None = None
@@ -207,7 +215,7 @@ class Admission:
         exchange = self.exchange
         client = exchange.client
         head = exchange.head
-        gate = client.gate
+        gate = self._gate
         exchange.trace = Trace(head.traceparent)
         if gate is not None:
             assert self._shared.traces is not None
@@ -221,10 +229,11 @@ class Admission:
                 exchange.head = with_tag(head, tenant)
             elif not self._believe(gate):
                 return True
-        if head.expects_continue and not is_end:
-            exchange.has_continued = True
-            client.transport.write(CONTINUE)
-        if self._fits(head.length):
+        if self._fits(head.length, head.length):
+            if head.expects_continue and not is_end:
+                exchange.has_continued = True
+                client.transport.write(CONTINUE)
+                client.worker.deadlines.set(client, exchange.arrived_ns + client.worker.body_ns)
             self.add(payload, is_end=is_end, trailers=[])
         return True
 
@@ -252,7 +261,7 @@ class Admission:
         """A call of a tagged trace has lost its tag: told to control; whether it is to be treated as tagged."""
         exchange = self.exchange
         client = exchange.client
-        gate = client.gate
+        gate = self._gate
         assert gate is not None
         assert exchange.trace is not None
         self._shared.leak(
@@ -269,18 +278,20 @@ class Admission:
             }
         )
         if gate.lost is LostTags.REFUSE:
-            client.refuse(409, "lost_tag", "the call belongs to a tagged trace and has lost its tag (X-Test-Traffic, baggage)")
+            self._give_up(409, "lost_tag", "the call belongs to a tagged trace and has lost its tag (X-Test-Traffic, baggage)")
         return gate.lost is LostTags.RETAG
 
     # The body.
 
-    def _fits(self, size: int) -> bool:
-        """Whether so many bytes of body can be held; if not the request has been refused."""
-        limit = self._shared.body_limit
-        if size > limit:
-            self._give_up(413, "tagged_body_too_large", f"a tagged request's body is held until it is whole, limit {limit} bytes")
+    def _fits(self, whole: int, more: int) -> bool:
+        """Whether `more` bytes can be held of a body that has `whole` then; if not the request has been refused."""
+        shared = self._shared
+        if whole > shared.body_limit:
+            self._give_up(
+                413, "tagged_body_too_large", f"a tagged request's body is held until it is whole, limit {shared.body_limit} bytes"
+            )
             return False
-        if self._shared.held + size > self._shared.memory and size > 0:
+        if more > 0 and shared.held + more > shared.memory:
             self._give_up(503, "tagged_bodies_overflow", "too many bytes of tagged requests are held")
             return False
         return True
@@ -289,32 +300,28 @@ class Admission:
         """More of the body."""
         if self._is_over:
             return
-        if payload:
-            self._size += len(payload)
-            if not self._fits_more(len(payload)):
+        size = len(payload)
+        if size:
+            if not self._fits(self._size + size, size):
                 return
-            self._held.append(payload)
+            self._size += size
+            self._shared.held += size
+            # As it comes, so that a large body holds up nobody at its end.
+            self._hash.update(payload)
+            if self._digest is not None:
+                self._digest.update(payload)
+        if self._pieces is not None:
+            self._pieces += payload
+        elif is_end:
+            self._body = payload
+        else:
+            self._pieces = bytearray(payload)
         if is_end:
+            if self._pieces is not None:
+                self._body = bytes(self._pieces)
+                self._pieces = None
             self._trailers = trailers
             self._on_whole()
-
-    def _fits_more(self, size: int) -> bool:
-        if not self._fits(self._size) or not self._fits(size):
-            self._size -= size
-            self._let_go()
-            return False
-        self._shared.held += size
-        return True
-
-    def _let_go(self) -> None:
-        self._shared.held -= self._size
-        self._size = 0
-        self._held = []
-
-    def _body(self) -> bytes:
-        if len(self._held) > 1:
-            self._held = [b"".join(self._held)]
-        return self._held[0] if self._held else b""
 
     def _on_whole(self) -> None:
         if self._claim is None:
@@ -322,7 +329,6 @@ class Admission:
             return
         assert self._digest is not None
         try:
-            self._digest.update(self._body())
             passport = self._claim.finish(self._digest)
         except PassportRefused as error:
             self._refuse_passport(error)
@@ -348,10 +354,10 @@ class Admission:
         client = exchange.client
         worker = client.worker
         head = exchange.head
-        policy = worker.policy
+        policy = self.policy
         host = bare_host(head.authority) if policy.asks_host else b""
         route = self.route = policy.find(client.listener, host, exchange.path, exchange.method, head.fields)
-        is_egress = client.gate is not None and client.gate.is_egress
+        is_egress = self._gate is not None and self._gate.is_egress
         if route is None:
             self._give_up(404, "no_route", "no route takes this request")
             return
@@ -366,9 +372,7 @@ class Admission:
         if self._shared.traces is not None and self._origin in (TAG, TRACE):
             assert exchange.trace is not None
             self._shared.traces.add(exchange.trace.trace_id, head.tenant)
-        is_write, destination = route.tests.decide(
-            exchange.method, exchange.target, head.lines, self._body(), is_upgrade=bool(head.upgrade)
-        )
+        is_write, destination = route.tests.decide(exchange.method, exchange.target, head.lines, self._body, is_upgrade=bool(head.upgrade))
         self._is_write = is_write
         self.destination = destination
         if is_write:
@@ -382,7 +386,6 @@ class Admission:
         exchange = self.exchange
         client = exchange.client
         head = exchange.head
-        body = self._body()
         assert exchange.trace is not None
         self.tally = self._shared.tally(route.name)
         self.tally.begin()
@@ -397,8 +400,8 @@ class Admission:
             "method": exchange.method.decode("latin-1"),
             "host": head.authority.decode("latin-1"),
             "target": exchange.target.decode("latin-1"),
-            "digest": hashlib.sha256(body).hexdigest(),
-            "body_bytes": len(body),
+            "digest": self._hash.hexdigest(),
+            "body_bytes": self._size,
             "fate": destination.fate,
             "reason": refusal(destination, route.name)[0] if destination.fate == "refused" else "",
             "to": destination.to,
@@ -444,10 +447,10 @@ class Admission:
                 self._shared.status(self.id, 409)
             self._give_up(409, code, detail)
             return
-        body = self._body()
-        trailers = self._trailers
-        self._close()
-        self.exchange.admitted(self, route, body, trailers)
+        self._is_over = True
+        # Its bytes stay counted until it is answered: until then they are held for whoever it goes to.
+        body, self._body = self._body, b""
+        self.exchange.admitted(self, route, body, self._trailers)
 
     # The end.
 
@@ -458,6 +461,7 @@ class Admission:
 
     def answered(self, status: int) -> None:
         """The exchange is over: `status` of the answer."""
+        self._let_go()
         if self._is_write:
             self._shared.status(self.id, status)
 
@@ -466,6 +470,12 @@ class Admission:
         if self.tally is not None and self._is_over:
             self._shared.status(self.id, CLIENT_LEFT)
         self._close()
+
+    def _let_go(self) -> None:
+        self._shared.held -= self._size
+        self._size = 0
+        self._pieces = None
+        self._body = b""
 
     def _close(self) -> None:
         self._is_over = True

@@ -27,14 +27,14 @@ from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.problem import STATUS_OF_FAILURE
 from shadowproxy.dataplane.request_head import RequestParts
 from shadowproxy.dataplane.response_head import ResponseHead
-from shadowproxy.dataplane.tagging import with_lines
+from shadowproxy.dataplane.tagging import rewritten
 from shadowproxy.dataplane.tee import ANSWER_FREE, ANSWER_LIMIT, MARK
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.dataplane.tunnel import Tunnel
 from shadowproxy.logbuckets import bucket
 from shadowproxy.policy import MirrorPolicy, RoutePolicy, bare_host
 from shadowproxy.policy.rewrite import RewritePolicy
-from shadowproxy.policy.tenancy import LIVE, READ_METHODS
+from shadowproxy.policy.tenancy import READ_METHODS
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.accept import ClientConnection
@@ -109,7 +109,7 @@ class Exchange(Leg):
         head = self.head
         self.is_request_done = is_end
         self.request_bytes = len(payload)
-        if head.tenant or client.gate is not None:
+        if head.tenant or (client.gate is not None and client.gate.is_egress):
             self.admission = Admission(self, worker.admissions)
             if self.admission.begin(payload, is_end=is_end):
                 return
@@ -165,7 +165,7 @@ class Exchange(Leg):
     def _rewrite(self, rewrite: RewritePolicy, tenant: bytes, fleet: FleetRuntime) -> None:
         """Change what a rule changes for the fleet that gets the request; heads are shared, so it gets one of its own."""
         self.target = rewrite.target(self.target, tenant)
-        self.head = with_lines(self.head, rewrite.lines(self.head.lines, tenant, fleet.endpoints[0].authority))
+        self.head = rewritten(self.head, rewrite, tenant, fleet.endpoints[0].authority)
 
     def admitted(self, admission: Admission, route: RoutePolicy, body: bytes, trailers: list[bytes]) -> None:
         """A tagged request may go on, to where it was decided to; its body is whole."""
@@ -173,15 +173,15 @@ class Exchange(Leg):
         destination = admission.destination
         assert destination is not None
         fleet = admission.asks or destination.fleet
-        rewrite = destination.rewrite if destination.kind != LIVE else route.rewrite
-        mirrors = () if admission.is_diverted else route.mirrors
+        # A mirror that a reload has taken away meanwhile gets nothing more.
+        mirrors = route.mirrors if not admission.is_diverted and admission.policy is worker.policy else ()
         # What a mock or a partition answers is not how live does.
         self._tally = worker.admissions.tally(route.name).answers if admission.is_diverted else worker.route_tallies[route.name]
         if fleet not in worker.fleets:
             # Decided before a reload took the fleet away.
             self._fail(outcome.OVERFLOW)
             return
-        if rewrite is not None and not admission.asks:
+        for rewrite in () if admission.asks else destination.rewrites:
             self._rewrite(rewrite, self.head.tenant, worker.fleets[fleet])
         # What waited for control has waited at no endpoint's account.
         self.arrived_ns = time.monotonic_ns()
@@ -516,18 +516,17 @@ class Exchange(Leg):
     def _fail(self, ended: int) -> None:
         """No answer has begun: the client is told."""
         self.is_answer_done = True
-        self._conclude(ended)
         status, code, detail = STATUS_OF_FAILURE[ended]
-        if self.admission is not None:
-            if self.admission.is_diverted:
-                status, code = 503, "test_destination_unavailable"
-            self.admission.answered(status)
+        if self.admission is not None and self.admission.is_diverted:
+            status, code = 503, "test_destination_unavailable"
+        self._conclude(ended, status)
         self.client.refuse(status, code, detail)
 
     def _abort_answer(self, ended: int) -> None:
         """An answer has begun and will not be completed: the client must not take it for whole."""
         self.is_answer_done = True
-        self._conclude(outcome.TRUNCATED if ended == outcome.RESET else ended)
+        assert self.answer is not None
+        self._conclude(outcome.TRUNCATED if ended == outcome.RESET else ended, self.answer.status)
         self.client.break_off(is_framed=self._out != _RAW)
 
     def on_client_gone(self) -> None:
@@ -548,9 +547,11 @@ class Exchange(Leg):
         if self._tally is not None:
             self._tally.answered(outcome.CLIENT_GONE, 0, 0)
 
-    def _conclude(self, ended: int) -> None:
-        """Count a failed live leg, and its pairs: a failing live is evidence too."""
+    def _conclude(self, ended: int, status: int) -> None:
+        """Count a failed live leg, and its pairs: a failing live is evidence too. `status` is what the client was told."""
         now_ns = time.monotonic_ns()
+        if self.admission is not None:
+            self.admission.answered(status)
         if self._tally is not None:
             self._tally.answered(ended, 0, 0)
             self._tally.received += self.request_bytes
@@ -577,6 +578,8 @@ class Exchange(Leg):
         self.connection = None
         now_ns = time.monotonic_ns()
         self.first_ns = now_ns - self.dispatched_ns
+        if self.admission is not None:
+            self.admission.answered(101)
         if self._tally is not None:
             self._tally.answered(101, bucket(self.first_ns), bucket(self.first_ns))
         wire = b"%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b" % (head.wire, head.upgrade or self.head.upgrade, rest)

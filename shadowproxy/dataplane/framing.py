@@ -181,7 +181,7 @@ class ChunkedReader:
         name = field[1].lower()
         # Our own names in any spelling, as in heads.
         plain = name.replace(b"_", b"-").replace(b".", b"-")
-        if name in TRAILERS_REFUSED or plain == b"x-test-traffic":
+        if name in TRAILERS_REFUSED or plain == b"x-test-traffic" or (name == b"baggage" and b"synthetic" in line.lower()):
             raise self._malformed("forbidden_trailer", f"{field[1].decode('latin-1')} cannot be a trailer")
         if name not in TRAILERS_DROPPED and not plain.startswith(OURS):
             self.trailers.append(line[:-2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shadowproxy.dataplane.request_head import RequestHead
+from shadowproxy.policy.rewrite import RewritePolicy
 from shadowproxy.policy.tags import BAGGAGE, TAG, baggage_line, plain, tag_line
 
 
@@ -32,6 +33,13 @@ def with_lines(head: RequestHead, lines: list[bytes]) -> RequestHead:
             other.authority = line[5:].strip(b" \t")
             if (b"host", line) not in other.touched and any(name == b"host" for name, _ in head.touched):
                 other.touched.append((b"host", line))
+    return other
+
+
+def rewritten(head: RequestHead, rewrite: RewritePolicy, tenant: bytes, endpoint: bytes) -> RequestHead:
+    """What `head` says after the changes of a rule; `endpoint` is the authority of the fleet that gets it."""
+    other = with_lines(head, rewrite.lines(head.lines, tenant, endpoint))
+    other.forwarded = rewrite.forwarded(head.forwarded)
     return other
 
 

@@ -34,9 +34,11 @@ class Traces:
     def add(self, trace_id: bytes, tenant: bytes) -> None:
         """Remember that the trace is `tenant`'s test. `trace_id` is 32 hexadecimal digits."""
         key = bytes.fromhex(trace_id.decode())
-        at, other = _places(key)
-        if self._memory[at : at + SLOT] != _EMPTY and self._read(at, key) is None and self._memory[other : other + SLOT] == _EMPTY:
-            at = other
+        places = _places(key)
+        # Where it stands already, so that a trace has one tenant; else where nothing does.
+        known = (at for at in places if self._read(at, key) is not None)
+        free = (at for at in places if self._memory[at : at + SLOT] == _EMPTY)
+        at = next(known, next(free, places[0]))
         body = bytes([len(tenant)]) + tenant.ljust(_TENANT_LIMIT, b"\0") + key
         self._memory[at : at + SLOT] = (xxh3_64_intdigest(body).to_bytes(8, "big") + body).ljust(SLOT, b"\0")
 

@@ -118,10 +118,17 @@ def _destination(route: Route, destination: Destination, unsaid: int) -> Destina
             host=partition.host.encode(),
             headers={name.lower().encode(): value.encode("latin-1") for name, value in partition.headers.items()},
             query={name.encode(): value.encode() for name, value in partition.query.items()},
+            is_partition=True,
         )
-        return DestinationPolicy(kind=PARTITION, fleet=fleet, to=fleet, rewrite=rewrite)
+        return DestinationPolicy(kind=PARTITION, fleet=fleet, to=fleet, rewrites=(*_rewrites(route), rewrite))
     kind = {"live": LIVE, "refuse": REFUSE}.get(destination.rule, unsaid)
-    return DestinationPolicy(kind=kind, fleet=route.live, to=route.live if kind == LIVE else "")
+    return DestinationPolicy(kind=kind, fleet=route.live, to=route.live if kind == LIVE else "", rewrites=_rewrites(route))
+
+
+def _rewrites(route: Route) -> tuple[RewritePolicy, ...]:
+    """What the route itself changes: a partition is its service, asked differently."""
+    rewrite = _rewrite(route.rewrite)
+    return (rewrite,) if rewrite is not None else ()
 
 
 def _treatment(treatment: Treatment) -> TreatmentPolicy:

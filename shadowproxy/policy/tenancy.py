@@ -2,6 +2,9 @@
 
 First whether a request reads or writes: the route's `treat` rules in order, then the method. Then where the route
 sends such requests. A write for which nothing is said is refused: what cannot be decided is never passed on (P3).
+
+In doubt a request writes. So a rule that says "write" holds where any server could take the request for such a one,
+and a rule that says "read" only where every server must.
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
-from shadowproxy.policy.rewrite import RewritePolicy, escapes
+from shadowproxy.policy.rewrite import PATH_OVERRIDES, RewritePolicy, escapes, name_of, parameters, segments
 from shadowproxy.policy.tags import plain
 
 LIVE: Final = 0
@@ -25,8 +29,11 @@ SINK_FLEET: Final = "sink:"
 BODY_LOOKED_AT: Final = 65536
 """Bytes of a body that a `treat` rule looks at."""
 
-OVERRIDES: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
+METHOD_OVERRIDES: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 """Fields by which some servers take a request for one of another method."""
+
+_OVERRIDING_NAMES: Final = METHOD_OVERRIDES | {b"-method"}
+_OVERRIDING_BODY: Final = re.compile(rb"""(?i)(?:^|[&"'])(?:_|%5f)method(?:=|["'])""")
 
 READ_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"})
 """Methods without side effects (RFC 9110 section 9.2.1 and the registry of methods)."""
@@ -34,12 +41,12 @@ READ_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationPolicy:
-    """Where such requests go: `kind` is LIVE, SINK, PARTITION, REFUSE or UNRULED; `to` what reports call it."""
+    """Where such requests go: `kind` is LIVE, SINK, PARTITION, REFUSE or UNRULED; `to` what reports call it; `rewrites` are made in order."""
 
     kind: int
     fleet: str = ""
     to: str = ""
-    rewrite: RewritePolicy | None = None
+    rewrites: tuple[RewritePolicy, ...] = ()
 
     @property
     def fate(self) -> str:
@@ -63,20 +70,51 @@ class TreatmentPolicy:
     query: bytes = b""
     body: re.Pattern[bytes] | None = None
 
-    def holds(self, method: bytes, target: bytes, body: bytes) -> bool:
-        """Whether every condition holds; `target` in origin form, raw, as the upstream sees it."""
+    def holds(self, method: bytes, target: bytes, body: bytes, *, is_readable: bool) -> bool:
+        """Whether every condition holds: in doubt for a rule that says "write", and not for one that says "read".
+
+        Args:
+            method: as sent.
+            target: in origin form, raw, as the upstream sees it.
+            body: all of it; its first BODY_LOOKED_AT bytes are looked at.
+            is_readable: the body is not compressed, so that it can be looked at.
+        """
         path, _, query = target.partition(b"?")
         if self.methods and method not in self.methods:
             return False
+        if (self.prefix or self.exact or self.regex is not None) and not self._takes(path):
+            return False
+        if self.query and not self._asks(query):
+            return False
+        if self.body is None:
+            return True
+        if not is_readable or len(body) > BODY_LOOKED_AT:
+            return self.is_write
+        return self.body.search(body) is not None
+
+    def _takes(self, path: bytes) -> bool:
+        parts = segments(path)
+        if parts is None or escapes(path):
+            return self.is_write
+        if not self.is_write:
+            # An encoded slash is one more segment to some.
+            return self._fits(path) and len(parts) == path.count(b"/") + 1
+        return self._fits(path) or self._fits(b"/" + b"/".join(part.encode() for part in parts if part))
+
+    def _fits(self, path: bytes) -> bool:
         if self.prefix and path != self.prefix and not path.startswith(self.prefix + b"/"):
             return False
         if self.exact and path != self.exact:
             return False
-        if self.regex is not None and self.regex.fullmatch(path) is None:
-            return False
-        if self.query and not any(pair == self.query or pair.partition(b"=")[0] == self.query for pair in query.split(b"&")):
-            return False
-        return self.body is None or self.body.search(body[:BODY_LOOKED_AT]) is not None
+        return self.regex is None or self.regex.fullmatch(path) is not None
+
+    def _asks(self, query: bytes) -> bool:
+        name, equals, value = self.query.partition(b"=")
+        wanted = unquote_to_bytes(value)
+        found = [said for known, said in parameters(query) if known == name_of(name)]
+        if not found or not equals:
+            return bool(found)
+        return wanted in found if self.is_write else all(said == wanted for said in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,29 +126,33 @@ class TenancyRules:
     treatments: tuple[TreatmentPolicy, ...] = ()
     asks: str = ""
 
-    def is_write(self, method: bytes, target: bytes, body: bytes) -> bool:
-        """Whether such a request changes something. A rule that says "read" is believed only as far as it matches."""
+    def is_write(self, method: bytes, target: bytes, lines: list[bytes], body: bytes) -> bool:
+        """Whether such a request changes something; arguments as in `decide`."""
+        names = {plain(line.partition(b":")[0]) for line in lines}
+        is_readable = b"content-encoding" not in names
         for treatment in self.treatments:
-            if treatment.holds(method, target, body):
-                return treatment.is_write
-        return method not in READ_METHODS
+            if treatment.holds(method, target, body, is_readable=is_readable):
+                is_write = treatment.is_write
+                break
+        else:
+            is_write = method not in READ_METHODS
+        return is_write or _is_overridden(names, target, body)
 
     def decide(self, method: bytes, target: bytes, lines: list[bytes], body: bytes, *, is_upgrade: bool) -> tuple[bool, DestinationPolicy]:
         """Whether a request writes, and where it goes.
 
-        What a tunnel carries cannot be judged, and what a server makes of a method override is not known: neither is a read.
+        What a tunnel carries cannot be judged, and what a server makes of an override is not known: neither is a read.
 
         Args:
             method: as sent.
             target: in origin form, raw.
             lines: field lines, without CRLF.
-            body: as far as it is there; rules look at its beginning.
+            body: all of it.
             is_upgrade: the client asks to leave HTTP.
         """
-        is_write = self.is_write(method, target, body) or is_upgrade or has_override(lines)
+        is_write = is_upgrade or self.is_write(method, target, lines, body)
         destination = self.writes if is_write else self.reads
-        rewrite = destination.rewrite
-        if rewrite is not None and rewrite.path_prefix and escapes(target.partition(b"?")[0]):
+        if destination.kind == PARTITION and not all(rewrite.keeps(target, lines) for rewrite in destination.rewrites):
             return is_write, ESCAPES
         return is_write, destination
 
@@ -119,9 +161,13 @@ ESCAPES: Final = DestinationPolicy(kind=REFUSE)
 """Where a request goes whose path could lead out of its partition."""
 
 
-def has_override(lines: list[bytes]) -> bool:
-    """Whether a field asks to take the request for one of another method."""
-    return any(plain(line.partition(b":")[0]) in OVERRIDES for line in lines)
+def _is_overridden(names: set[bytes], target: bytes, body: bytes) -> bool:
+    """Whether a field or a parameter asks to take the request for one of another method or path."""
+    if names & METHOD_OVERRIDES or names & PATH_OVERRIDES:
+        return True
+    if any(name in _OVERRIDING_NAMES for name, _ in parameters(target.partition(b"?")[2])):
+        return True
+    return _OVERRIDING_BODY.search(body[:BODY_LOOKED_AT]) is not None
 
 
 def refusal(destination: DestinationPolicy, route: str) -> tuple[str, str]:

@@ -133,8 +133,17 @@ class Room:
     def __init__(self, *routes: dict[str, Any], **settings: Any) -> None:
         self.words = memoryview(bytearray(messages.WORDS * 8)).cast("Q")
         self.worker = Worker(0, self.words)
+        self.rows: list[dict[str, Any]] = []
+        self.worker.admissions.soon = lambda action: action()
+        self.worker.send = self.answer
         self.configure(*routes, **settings)
         self.worker.tick(time.monotonic_ns(), 0)
+
+    def answer(self, message: messages.Message) -> None:
+        """Do as control does: rows are durable at once."""
+        if message["type"] == "ledger":
+            self.rows += message["rows"]
+            self.worker.admissions.on_ledger_done({"ids": [row["id"] for row in message["rows"]], "problem": ""})
 
     def configure(self, *routes: dict[str, Any], **settings: Any) -> None:
         """Apply a config, as a reload does."""
