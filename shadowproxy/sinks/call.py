@@ -98,7 +98,7 @@ class Call:
         Raises:
             Refused: 400, there are too many.
         """
-        return dict(reversed(self.pairs))
+        return _firsts(self.pairs)
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
@@ -144,7 +144,7 @@ class Call:
         """The fields of a form; none where the body is something else. Raises as `query`."""
         if self.content_type != FORM:
             return {}
-        return dict(reversed(_pairs(self.body.decode("utf-8", "replace"), "form")))
+        return _firsts(_pairs(self.body.decode("utf-8", "replace"), "form"))
 
     @property
     def text(self) -> str:
@@ -202,6 +202,13 @@ def _pairs(text: str, what: str) -> list[tuple[str, str]]:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_LIMIT)
     except ValueError:
         raise Refused(400, f"bad_{what}", f"more than {FIELDS_LIMIT} parameters") from None
+
+
+def _firsts(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found.setdefault(name, value)
+    return found
 
 
 def _nested(form: Mapping[str, str]) -> dict[str, Any]:

@@ -128,13 +128,23 @@ class Front:
             return problem(Refused(413, "body_too_large", f"the body has more than {self.sink.config.limits.body} bytes"))
         except (web.HTTPException, ValueError) as error:
             return problem(Refused(400, "bad_body", type(error).__name__))
-        target = str(request.rel_url.raw_path_qs) if not request.path_qs.startswith("/") else request._message.path  # noqa: SLF001  as sent
+        target = _origin_form(request.raw_path)
+        if not target:
+            return problem(Refused(400, "bad_target", "the target must be a path, or an absolute URL"))
         call = Call(request.method, target, _joined(fields), tenants[0].decode(), body)
         if self._record is not None:
             refusal = await self._record(call, self.sink.name)
             if refusal:
                 return problem(Refused(503, "ledger_unavailable", refusal))
         return await self.sink.answer(call)
+
+
+def _origin_form(target: str) -> str:
+    """A target as a path and query; empty for one that is neither that nor an absolute URL (RFC 9112 section 3.2)."""
+    if target.lower().startswith(("http://", "https://")):
+        slash = target.find("/", 8)
+        return target[slash:] if slash > 0 else "/"
+    return target if target.startswith("/") else ""
 
 
 def _joined(fields: Any) -> dict[str, str]:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from shadowproxy.config.sinks import Preset
 from shadowproxy.errors import ShadowproxyError
 from shadowproxy.sinks import strict
 from shadowproxy.sinks.front import Front
+from shadowproxy.sinks.live import Live, open_session, source_of
+from shadowproxy.sinks.mailbox import Mailbox
+from shadowproxy.sinks.payment import Payment
+from shadowproxy.sinks.resources import Resources
 from shadowproxy.sinks.sink import Sink
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
+
+    from aiohttp import ClientSession
 
     from shadowproxy.config.model import Config
     from shadowproxy.config.sinks import Sink as SinkConfig
     from shadowproxy.sinks.front import Record
+    from shadowproxy.sinks.live import Source
     from shadowproxy.sinks.shelf import Item, Shelf
     from shadowproxy.sinks.sink import Responder
 
@@ -34,6 +43,7 @@ class House:
         self.shelf = shelf
         self.fronts: dict[str, Front] = {}
         self._record = record
+        self._session: ClientSession | None = None
 
     def __repr__(self) -> str:
         return f"<House {list(self.fronts)}>"
@@ -59,6 +69,8 @@ class House:
         """Stop serving, and let go of what is kept."""
         for front in self.fronts.values():
             await front.close()
+        if self._session is not None:
+            await self._session.close()
         self.shelf.close()
 
     def contents(self, sink: str, tenant: str, limit: int) -> list[dict[str, Any]]:
@@ -72,18 +84,30 @@ class House:
     def _build(self, config: Config, one: SinkConfig) -> Sink:
         responders: list[Responder] = []
         problem = ""
+        source = source_of(config, one.name)
         try:
-            responders = list(self._responders(config, one))
-        except (ShadowproxyError, OSError) as error:
+            responders = list(self._responders(one, source))
+        except (ShadowproxyError, OSError, ImportError) as error:
             problem = str(error)
             _log.error("sink %s: %s", one.name, problem)
-        sink = Sink(one, self.shelf, responders)
+        sink = Sink(one, self.shelf, responders, is_asked=source.is_asked)
         sink.problem = problem
         return sink
 
-    def _responders(self, config: Config, one: SinkConfig) -> list[Responder]:
-        del config, one
-        return []
+    def _responders(self, one: SinkConfig, source: Source) -> Iterator[Responder]:
+        if one.preset is Preset.PAYMENT:
+            yield Payment(one.name, self.shelf, is_asked=source.is_asked)
+        elif one.preset is not Preset.NONE:
+            yield Mailbox(one.name, one.preset, self.shelf, is_asked=source.is_asked)
+        if one.resources is not None:
+            live = Live(source.fleet, source.rewrite, one.resources.timeout, self._client) if source.fleet is not None else None
+            yield Resources(one.name, one.resources, self.shelf, live, is_asked=source.is_asked)
+
+    def _client(self) -> ClientSession:
+        """The HTTP client of the process, opened when the first sink asks live."""
+        if self._session is None:
+            self._session = open_session()
+        return self._session
 
 
 def _shown(item: Item) -> dict[str, Any]:

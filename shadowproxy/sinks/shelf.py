@@ -236,7 +236,7 @@ class Shelf:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeEncodeError) as error:
             self._fail(error)
         self.problem = ""
 
@@ -244,11 +244,11 @@ class Shelf:
         connection = self._open()
         try:
             return [Item(row[0], row[1], row[2], bool(row[3]), row[4], row[5]) for row in connection.execute(query, values)]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeEncodeError) as error:
             self._fail(error)
         return []
 
-    def _fail(self, error: sqlite3.Error) -> None:
+    def _fail(self, error: Exception) -> None:
         """Open the file anew at the next call: what is counted is read from it again.
 
         Raises:

@@ -46,14 +46,24 @@ class Sink:
         config: what it does.
         shelf: what it keeps.
         responders: preset, resources and openapi, as far as configured, in order.
+        is_asked: whether the proxy asks live where this sink, which keeps things, answers 421.
         random: for latencies.
     """
 
-    def __init__(self, config: SinkConfig, shelf: Shelf, responders: Sequence[Responder] = (), random: Random | None = None) -> None:
+    def __init__(
+        self,
+        config: SinkConfig,
+        shelf: Shelf,
+        responders: Sequence[Responder] = (),
+        *,
+        is_asked: bool = False,
+        random: Random | None = None,
+    ) -> None:
         self.name = config.name
         self.config = config
         self.problem = ""
         self._shelf = shelf
+        self._is_asked = is_asked and config.keeps
         self._responders = responders
         self._strip = config.strip_prefix.rstrip("/")
         random = random or Random()  # noqa: S311  latencies are no secret
@@ -92,7 +102,7 @@ class Sink:
             if found is not None:
                 found.latency_s = latency.draw(self.config.latency, self._random)
                 return found
-        if self.config.keeps and call.method in ("GET", "HEAD"):
+        if self._is_asked and call.method in ("GET", "HEAD"):
             return Answer(421)  # the worker asks live
         return self._respond.answer(call, {}, self._count)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shadowproxy import logbuckets
 from shadowproxy.control.metrics import BOUNDARIES_S, BOUNDS, COUNTER, HISTOGRAM, SPECS
+from shadowproxy.control.sinkhouse import SinkCounts
 from tests.control.conftest import Api, until
 from tests.control.test_counts import full_tally
 from tests.control.test_leaks import call
@@ -54,6 +56,7 @@ async def test_every_documented_metric_is_collected(api: Api) -> None:
     supervisor.counts.add(supervisor.counts.accounts[0], full_tally())
     supervisor.judging.add(supervisor.counts.accounts[0], {"mirrors": {"all/shadow": World(random.Random(1)).tick(50)}})
     supervisor.leaks.add({"leaks": [call()], "leaks_dropped": 1})
+    supervisor.sinks.counts["orders"] = SinkCounts(Counter({"201": 1}))
     _, _, text = await api("GET", "/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}
     for spec in SPECS:
