@@ -210,7 +210,9 @@ def _check_covered(request: Request, names: Collection[str], tagged_by: Collecti
         raise refused(Reason.AUTHORITY_NOT_COVERED)
     if "@target-uri" not in names and not ("@path" in names and "@query" in names):
         raise refused(Reason.TARGET_NOT_COVERED)
-    if not tagged_by or not {name.decode("latin-1") for name in tagged_by} <= set(names):
+    # Signature-Input says that there is a passport, and is what is signed: it covers itself.
+    tags = {name.decode("latin-1") for name in tagged_by} - {"signature-input"}
+    if not tags or not tags <= set(names):
         raise refused(Reason.TAG_NOT_COVERED)
     if has_body and FIELD.decode() not in names:
         raise refused(Reason.DIGEST_NOT_COVERED if request.lines(FIELD) else Reason.DIGEST_MISSING)

@@ -129,11 +129,14 @@ def test_what_an_editor_did_to_line_ends_is_forgiven(tmp_path: Path, key: str, c
     assert printed(capsys, "verify", "--key-file", key, "--key-id", "k1", str(request)).startswith("holds: tenant default")
 
 
-def test_an_untagged_request_is_refused(tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A passport without a tag is a passport for nothing."""
+def test_a_request_that_has_lost_its_tag_is_refused(tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what is missing; and a request without anything is no test."""
     headers = printed(capsys, "mint", "--key-file", key, "--key-id", "k1", "--url", URL)
     request = tmp_path / "request"
     request.write_bytes(captured(headers.replace("X-Test-Traffic: true\n", ""), start="GET /orders?x=1 HTTP/1.1"))
+    found = json.loads(printed(capsys, "verify", "--key-file", key, "--key-id", "k1", str(request), "--output", "json", expected=1))
+    assert (found["tenant"], found["reason"], found["covers"]) == ("default", "component_absent", None)
+    request.write_bytes(captured("", start="GET /orders?x=1 HTTP/1.1"))
     found = json.loads(printed(capsys, "verify", "--key-file", key, "--key-id", "k1", str(request), "--output", "json", expected=1))
     assert (found["tenant"], found["reason"], found["covers"]) == (None, "tag_not_covered", None)
 

@@ -139,12 +139,25 @@ def test_a_signed_request_is_a_test(proxy: SupervisedProxy, live: Origin) -> Non
 
 
 def test_untagged_requests_need_no_passport(proxy: SupervisedProxy, live: Origin) -> None:
-    """Users are served as ever, and what they sign is none of our business."""
-    signed = [(name, value) for name, value in Signer(proxy).fields() if name != "X-Test-Traffic"]
-    for fields in ([], signed):
+    """Users are served as ever, and what they sign for others is none of our business."""
+    theirs = [("Signature-Input", 'other=("@method");created=1;tag="shop"'), ("Signature", "other=:AAAA:")]
+    for fields in ([], theirs):
         assert Signer(proxy).show("GET", "/read", fields).status == 200
-        assert "x-test-traffic" not in {name.lower() for name, _ in live.wait_for("/read").fields}
+        seen = {name.lower(): value for name, value in live.wait_for("/read").fields}
+        assert "x-test-traffic" not in seen
+        assert seen.get("signature-input") == dict(fields).get("Signature-Input")
         live.forget()
+
+
+def test_a_passport_without_its_tag_is_no_user_s_request(proxy: SupervisedProxy, live: Origin) -> None:
+    """Somebody on the way took the tag off: refused where passports are wanted, and elsewhere still a test."""
+    fields = [(name, value) for name, value in Signer(proxy).fields("POST", "/write", BODY) if name != "X-Test-Traffic"]
+    answer = Signer(proxy).show("POST", "/write", fields, BODY)
+    assert (answer.status, code(answer)) == (403, "passport_component_absent")
+    assert live.seen("/write") == []
+    with Client(proxy.address("open")) as client:
+        assert client.request("POST", "/write", *fields, body=BODY).status == 200
+    assert dict(live.wait_for("/write").fields)["X-Test-Traffic"] == "true"
 
 
 def test_a_tag_without_a_passport_is_refused(proxy: SupervisedProxy, live: Origin) -> None:

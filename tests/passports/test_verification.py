@@ -225,6 +225,8 @@ def test_every_field_that_tags_the_request_is_covered() -> None:
     assert reason(minted(), tagged_by=(TAG, b"x_test_traffic")) is Reason.TAG_NOT_COVERED
     assert reason(minted(), tagged_by=(b"baggage",)) is Reason.TAG_NOT_COVERED
     assert reason(minted(), tagged_by=()) is Reason.TAG_NOT_COVERED
+    assert reason(minted(), tagged_by=(b"signature-input",)) is Reason.TAG_NOT_COVERED
+    assert judged(minted(), tagged_by=(TAG, b"signature-input"))
     assert reason(minted(), tagged_by=(TAG, b"x\xfftag")) is Reason.TAG_NOT_COVERED
     tagged = with_fields(PLAIN, ("baggage", "synthetic_request=true"))
     assert judged(minted(tagged, also=("baggage",)), tagged_by=(TAG, b"baggage"))
