@@ -36,7 +36,7 @@ def arm_of(route: Route, mirror: Mirror) -> Mirror | None:
     """The mirror that gets copies of what `mirror` copies, so that what differs by nature is known; None for none.
 
     A control arm gets every copy that its mirror does. A re-sending arm gets `resend` percent of the copied GET and
-    HEAD requests, with the users' credentials, because it goes where they went.
+    HEAD requests, with the users' credentials and all else, because it goes where they went.
     """
     if mirror.control is not None:
         return replace(mirror, name=mirror.name + CONTROL, to=mirror.control.to, control=None, resend=Percent(0.0))
@@ -53,5 +53,6 @@ def arm_of(route: Route, mirror: Mirror) -> Mirror | None:
         credentials=Credentials.KEEP,
         headers=CopyHeaders(),
         host="preserve",
+        scrub=False,
         resend=Percent(0.0),
     )

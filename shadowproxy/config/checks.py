@@ -182,7 +182,7 @@ def _check_mirror(config: Config, route: Route, mirror: Mirror, path: str, repor
         shared = set(shadow.endpoints) & set(live.endpoints) - {""}
         if shared:
             report.warning(child(path, "to"), f"live serves the copies as well, from {min(shared)}: they are load on it")
-    if mirror.credentials is Credentials.KEEP:
+    if mirror.credentials is Credentials.KEEP and not mirror.scrub:
         _warn_of_credentials(shadow, child(path, "credentials"), report)
     for index, method in enumerate(mirror.methods):
         if method in UNMIRRORED_METHODS:

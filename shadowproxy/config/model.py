@@ -427,6 +427,12 @@ class Mirror:
         default=Credentials.REMOVE, metadata=doc("What happens to Authorization, Cookie and Proxy-Authorization.")
     )
     headers: CopyHeaders = field(default_factory=CopyHeaders, metadata=doc("Header changes on the copy."))
+    scrub: bool = field(
+        default=False,
+        metadata=doc(
+            "Send pseudonyms in place of what redaction calls secret. What cannot be looked through (binary, unknown coding, over 1 MiB) is not sent."
+        ),
+    )
     host: str = field(
         default="preserve",
         metadata=doc(

@@ -452,7 +452,8 @@ def _identity(config: Config, route: Route, mirror: Mirror) -> str:
     """A digest of what must stay the same for evidence to stay: who is compared, on which requests, sent how, and by which criteria."""
     fleets: list[Fleet] = [config.fleets[name] for name in _fleets(route, mirror).values()]
     endpoints = [(fleet.name, sorted(set(fleet.endpoints)), fleet.revision) for fleet in fleets]
-    sent = (mirror.methods, mirror.key, mirror.timeout, mirror.credentials, asdict(mirror.headers), mirror.host)
+    scrubbed = asdict(config.redaction) if mirror.scrub else None
+    sent = (mirror.methods, mirror.key, mirror.timeout, mirror.credentials, asdict(mirror.headers), mirror.host, scrubbed)
     whole = json.dumps((endpoints, asdict(criteria_of(mirror)), sent), sort_keys=True)
     return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 

@@ -116,9 +116,10 @@ class Supervisor:
                 "ledger": self.books.on_rows,
                 "ledger_status": self.books.on_statuses,
             },
-            tell=lambda config: self.passports.tell(config) | self.sinks.tell(config),
+            tell=lambda config: self.passports.tell(config) | self.sinks.tell(config) | self._key_for(config),
         )
         self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
+        self._redaction_key = b""
         self.scrubber: Scrubber | None = None
         self.captures: Captures | None = None
         self.exemplars = Exemplars(self.store, _rules_of(config).digest)
@@ -195,7 +196,8 @@ class Supervisor:
         if not config.admin.token_file and not is_loopback(parse_host_port(config.admin.address).host):
             raise ControlError(f"admin {config.admin.address} can be reached from other machines: name a token file (admin.token_file)")
         self.token = self.places.load_token(config.admin.token_file)
-        self.scrubber = Scrubber(_rules_of(config), load_key(self.places.redaction_key))
+        self._redaction_key = load_key(self.places.redaction_key)
+        self.scrubber = Scrubber(_rules_of(config), self._redaction_key)
         self.access.redact = self.scrubber.target
         self.leaks.follow(self.scrubber.target)
         self.books.follow(config, self.scrubber.target)
@@ -328,6 +330,11 @@ class Supervisor:
             kept = self.exemplars.ids(mirror, path=str(one["path"]), limit=1) if one["is_reported"] else []
             one["example"] = kept[0] if kept else None
         return fields
+
+    def _key_for(self, config: Config) -> dict[str, Any]:
+        """The key of the pseudonyms, for workers that need it and no others."""
+        is_needed = any(mirror.scrub for route in config.routes for mirror in route.mirror)
+        return {"redaction_key": self._redaction_key.hex()} if is_needed else {}
 
     def _announce(self, token: Token) -> None:
         facts: dict[str, Any] = {

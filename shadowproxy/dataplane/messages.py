@@ -6,7 +6,8 @@ worker whose socket ends lets go of everything and exits (no orphans).
 
 Control to worker
     policy    {generation: int, config: plain config, slots: {"route/mirror": int}, killed: bool, instance: hex,
-               sinks: {name: url}, passport_keys: {id: base64}, since: unix seconds (older passports may have been used before)}
+               sinks: {name: url}, passport_keys: {id: base64}, since: unix seconds (older passports may have been used before),
+               redaction_key: hex (only where a mirror scrubs its copies)}
     kill      {id: int}        stop mirroring now; acknowledged after the last shadow socket is closed
     resume    {id: int}
     drain     {seconds: float} close listeners, finish what is in flight, report, exit 0

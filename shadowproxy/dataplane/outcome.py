@@ -18,7 +18,7 @@ from shadowproxy.policy.mirrors import HOLDOUT, KILLED, MARKED, METHOD, NOT_SAMP
 __all__ = [
     "CLIENT_GONE", "CLIENT_LEFT", "CONNECT_TIMEOUT", "DROPPED", "FAILED_TIMEOUT", "FAILURES", "FATES", "FATE_OF_FAILURE", "HOLDOUT", "KILLED",
     "LOST", "MALFORMED", "MARKED", "METHOD", "NOT_SAMPLED", "OVERFLOW", "PAIRED", "REFUSED", "RESET", "SHED_BREAKER", "SHED_ERROR",
-    "SHED_IN_FLIGHT", "SHED_LAG", "SHED_MEMORY", "SHED_NO_ENDPOINT", "SHED_RANGE", "TIMEOUT", "TLS", "TOO_LARGE", "TRUNCATED", "UNREACHABLE",
+    "SHED_IN_FLIGHT", "SHED_LAG", "SHED_MEMORY", "SHED_NO_ENDPOINT", "SHED_RANGE", "SHED_SCRUB", "SHED_UNSCRUBBABLE", "TIMEOUT", "TLS", "TOO_LARGE", "TRUNCATED", "UNREACHABLE",
     "UPGRADE", "name_of",
 ]  # fmt: skip
 
@@ -70,6 +70,8 @@ FAILED_MALFORMED: Final = 20
 FAILED_TLS: Final = 21
 CLIENT_LEFT: Final = 22
 SHED_ERROR: Final = 23
+SHED_SCRUB: Final = 24
+SHED_UNSCRUBBABLE: Final = 25
 
 FATES: Final[tuple[str, ...]] = (
     "not_sampled",  # outside the sampled range
@@ -96,6 +98,8 @@ FATES: Final[tuple[str, ...]] = (
     "failed_tls",
     "client_gone",  # the client left before the live answer was complete
     "shed_error",  # a defect of ours in the copy's path; logged, and live went on
+    "shed_scrub",  # secrets were not taken out in time: too many copies wait for it, or its process is away
+    "shed_unscrubbable",  # what is secret in the request could not be told: it is not sent
 )
 
 LOST: Final = "lost"

@@ -39,7 +39,7 @@ Buckets = dict[int, int]
 
 _SHEDS: Final = frozenset({
     outcome.SHED_IN_FLIGHT, outcome.SHED_RANGE, outcome.SHED_BREAKER, outcome.SHED_NO_ENDPOINT, outcome.SHED_MEMORY, outcome.SHED_LAG,
-    outcome.SHED_ERROR,
+    outcome.SHED_ERROR, outcome.SHED_SCRUB, outcome.SHED_UNSCRUBBABLE,
 })  # fmt: skip
 """Fates that are our doing: what is missing from the comparison because of them is told by live's latency."""
 

@@ -132,7 +132,7 @@ class Breaker:
 class Tee:
     """One mirror of one route at work. Outlives config generations: `configure` replaces its policy and fleet."""
 
-    __slots__ = ("_mark", "allowance", "arm", "breaker", "copies", "fleet", "policy", "scale", "tally", "worker")
+    __slots__ = ("allowance", "arm", "breaker", "copies", "fleet", "mark", "policy", "scale", "tally", "worker")
 
     def __init__(self, worker: Worker, tally: MirrorTally) -> None:
         self.worker = worker
@@ -166,7 +166,7 @@ class Tee:
             is_arm=is_control,
             has_arm=policy.is_compared,
         )
-        self._mark = b"%b: %b;by=%b\r\n%b" % (MARK, policy.name.encode(), self.worker.instance, policy.added)
+        self.mark = b"%b: %b;by=%b\r\n%b" % (MARK, policy.name.encode(), self.worker.instance, policy.added)
 
     def point(self, exchange: Exchange, draw: float) -> float:
         """The unit's place in the hash space; `draw` where the mirror has no unit or the request carries none."""
@@ -191,6 +191,8 @@ class Tee:
         try:
             fate = self._fate(exchange, point)
             if fate == COPY:
+                if self.policy.is_scrubbed:
+                    return self.worker.scrubber.copy(self, exchange, forwarded)
                 wire = self._head(exchange, forwarded)
                 arrived_ns = exchange.arrived_ns
                 return Copy(self, tally.open(arrived_ns, arrived_ns + self.policy.pair_timeout_ns), exchange, wire)
@@ -252,7 +254,7 @@ class Tee:
             exchange.trace.copy_line(),
             b"Transfer-Encoding: chunked\r\n" if head.length == CHUNKED else b"",
             b"TE: trailers\r\nConnection: TE\r\n" if head.te_trailers else b"",
-            self._mark,
+            self.mark,
             CRLF,
         ))  # fmt: skip
 

@@ -33,6 +33,7 @@ from shadowproxy.dataplane.gate import Gate, gate_of
 from shadowproxy.dataplane.outcome import name_of
 from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.dataplane.response_head import ResponseHeads
+from shadowproxy.dataplane.scrub import Scrubber
 from shadowproxy.dataplane.tally import Buckets, MirrorTally, RouteTally, add
 from shadowproxy.dataplane.tee import READ_PER_TICK, Copy, Tee
 from shadowproxy.dataplane.traces import Traces
@@ -72,6 +73,7 @@ class Worker:
         self.weyl = Weyl(random.random())  # noqa: S311  spreads workers over the sequence, guards nothing
         self.arm_weyl = Weyl(random.random())  # noqa: S311  as above
         self.purse = Purse()
+        self.scrubber = Scrubber(self)
         self.gates: dict[str, Gate] = {}
         table = traces if traces is not None else memoryview(bytearray(messages.TRACES_BYTES))
         self.admissions = Admissions(slot, self._tell, Traces(table))
@@ -103,6 +105,7 @@ class Worker:
             ShadowproxyError: it cannot be used; nothing has changed.
             OSError: a TLS file cannot be read; nothing has changed.
             KeyError: a mirror has no slot among the shared words; nothing has changed.
+            ValueError: a mirror scrubs its copies, and there is no key; nothing has changed.
         """
         config = from_plain(message["config"])
         policy = compile_policy(config, int(message["generation"]))
@@ -122,6 +125,8 @@ class Worker:
         for name, fleet in _fleets(config, policy, message.get("sinks", {})):
             old = self.fleets.get(name)
             fleets[name] = old if old is not None and old.config == fleet else FleetRuntime(fleet, self.deadlines, self.response_heads)
+        is_scrubbed = any(mirror.is_scrubbed for route in policy.routes for mirror in _with_arms(route.mirrors))
+        self.scrubber.configure(message.get("redaction_key", ""), config.redaction, is_wanted=is_scrubbed)
         retired = [fleet for fleet in self.fleets.values() if fleet not in fleets.values()]
         fresh = [fleet for fleet in fleets.values() if fleet not in self.fleets.values()]
         self.instance = message["instance"].encode()
@@ -265,6 +270,7 @@ class Worker:
             for fleet in self.retired:
                 fleet.expire_waiting(now_ns)
             self.retired = [fleet for fleet in self.retired if fleet.is_in_use]
+        self.scrubber.tick(now_ns)
         # What was read beyond the budget is paid back first.
         self.shadow_read_left = min(self.shadow_read_left, 0) + READ_PER_TICK
         if self.paused_copies and self.shadow_read_left > 0:

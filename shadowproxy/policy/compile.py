@@ -185,6 +185,7 @@ def _mirror(route: Route, mirror: Mirror, arm: MirrorPolicy | None) -> MirrorPol
         share=1.0,
         is_compared=arm is not None and mirror.control is not None,
         is_apart=False,
+        is_scrubbed=mirror.scrub,
         resolution_ns=nanoseconds(mirror.judge.latency.resolution),
         slo_ns=tuple(nanoseconds(threshold) for threshold in mirror.judge.slo),
         captured=mirror.capture.per_second,

@@ -45,6 +45,8 @@ class MirrorPolicy:
     itself. `is_compared` says that the arm's answers are the baseline of this mirror's, `is_apart` that the copies go
     to a fleet that clients are served by, over connections of their own.
 
+    `is_scrubbed` says that secrets are taken out of a copy before it is sent.
+
     `resolution_ns` is added to the baseline's duration before two are compared, `slo_ns` are the durations whose
     crossing is counted. `captured` is how many pairs a second are kept whole, with `capture_body` bytes of each body and
     while captures hold less than `capture_memory` bytes.
@@ -73,6 +75,7 @@ class MirrorPolicy:
     share: float
     is_compared: bool
     is_apart: bool
+    is_scrubbed: bool
     resolution_ns: int
     slo_ns: tuple[int, ...]
     captured: float

@@ -9,5 +9,6 @@ from __future__ import annotations
 from shadowproxy.redaction.keyfile import load_key
 from shadowproxy.redaction.rules import Rules
 from shadowproxy.redaction.scrubber import Scrubbed, Scrubber
+from shadowproxy.redaction.sendable import Sendable
 
-__all__ = ["Rules", "Scrubbed", "Scrubber", "load_key"]
+__all__ = ["Rules", "Scrubbed", "Scrubber", "Sendable", "load_key"]

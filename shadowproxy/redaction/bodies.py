@@ -25,7 +25,9 @@ _NEAR: Final = 12
 """Characters between a secret name and its value: quotes, blanks, a separator."""
 
 
-def scrub_body(body: bytes, content_type: str, findings: Findings, *, is_cut: bool = False, depth: int = 0) -> Edits:
+def scrub_body(
+    body: bytes, content_type: str, findings: Findings, *, is_cut: bool = False, is_strict: bool = False, depth: int = 0
+) -> Edits:
     """The edits of one decoded body.
 
     Args:
@@ -33,6 +35,7 @@ def scrub_body(body: bytes, content_type: str, findings: Findings, *, is_cut: bo
         content_type: as it was sent; empty when it was not.
         findings: where the secrets go.
         is_cut: the body may end anywhere.
+        is_strict: a part of a multipart body that cannot be read makes all of it unreadable, instead of being left out.
         depth: how many multipart bodies it is inside of.
 
     Raises:
@@ -43,7 +46,20 @@ def scrub_body(body: bytes, content_type: str, findings: Findings, *, is_cut: bo
     if kind.startswith("multipart/"):
         if depth >= NESTING_LIMIT:
             raise Unreadable(f"multipart nested deeper than {NESTING_LIMIT}")
-        scrub_multipart(edits, findings, boundary_of(content_type), lambda part, inner: _part(part, inner, findings, is_cut, depth))
+
+        def inner(part: bytes, kind: str | None) -> str | None:
+            if kind is None and is_strict:
+                raise Unreadable("a part of a multipart body that is encoded")
+            if kind is None:
+                return None
+            try:
+                return scrub_body(part, kind, findings, is_cut=is_cut, is_strict=is_strict, depth=depth + 1).applied()
+            except Unreadable:
+                if is_strict:
+                    raise
+                return None
+
+        scrub_multipart(edits, findings, boundary_of(content_type), inner)
     elif kind == "application/x-www-form-urlencoded":
         scrub_form(edits, findings)
     elif _JSON.match(content_type) or edits.text.lstrip(" \t\r\n")[:1] in {"{", "["}:
@@ -82,10 +98,3 @@ def _doubt(edits: Edits, findings: Findings) -> str:
             if findings.rules.is_secret_field(word[0]) and not any(0 <= place - word.end() <= _NEAR for place in replaced):
                 return word[0]
     return ""
-
-
-def _part(part: bytes, content_type: str, findings: Findings, is_cut: bool, depth: int) -> str | None:
-    try:
-        return scrub_body(part, content_type, findings, is_cut=is_cut, depth=depth + 1).applied()
-    except Unreadable:
-        return None

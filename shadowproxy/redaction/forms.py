@@ -24,7 +24,7 @@ _HEADER: Final = re.compile(r"^([!-9;-~]{1,128})[ \t]*:[ \t]*(.*)$", re.MULTILIN
 _NAME: Final = re.compile(r'[;\s]name\*?\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))', re.IGNORECASE)
 _FILENAME: Final = re.compile(r"[;\s]filename\*?\s*=", re.IGNORECASE)
 
-Inner = "Callable[[bytes, str], str | None]"
+Inner = "Callable[[bytes, str | None], str | None]"
 
 
 def scrub_form(edits: Edits, findings: Findings) -> None:
@@ -54,14 +54,14 @@ def boundary_of(content_type: str) -> str:
     return found[1] or found[2]
 
 
-def scrub_multipart(edits: Edits, findings: Findings, boundary: str, inner: Callable[[bytes, str], str | None]) -> None:
+def scrub_multipart(edits: Edits, findings: Findings, boundary: str, inner: Callable[[bytes, str | None], str | None]) -> None:
     """Replace secret parts, and what is secret in the others.
 
     Args:
         edits: of the whole body.
         findings: where the secrets go.
         boundary: what divides the parts.
-        inner: scrubs the content of a part that has a Content-Type; None when it cannot be read.
+        inner: scrubs the content of a part, given its Content-Type, or None where it is encoded; None when it cannot be read.
 
     Raises:
         Unreadable: the boundary is nowhere, or divides too many parts.
@@ -81,7 +81,7 @@ def scrub_multipart(edits: Edits, findings: Findings, boundary: str, inner: Call
     scrub_text(edits, findings)
 
 
-def _part(edits: Edits, findings: Findings, start: int, end: int, inner: Callable[[bytes, str], str | None]) -> None:
+def _part(edits: Edits, findings: Findings, start: int, end: int, inner: Callable[[bytes, str | None], str | None]) -> None:
     text = edits.text
     divider = re.compile(r"\r?\n\r?\n").search(text, start - 2, end)
     if divider is None:
@@ -96,9 +96,9 @@ def _part(edits: Edits, findings: Findings, start: int, end: int, inner: Callabl
     if findings.rules.is_secret_field(name, is_query=True):
         edits.add(divider.end(), end, findings.stand_in(content))
     elif _FILENAME.search(disposition) or "content-type" in headers or "content-transfer-encoding" in headers:
-        kind = headers.get("content-type", "application/octet-stream")
+        kind: str | None = headers.get("content-type", "application/octet-stream")
         if headers.get("content-transfer-encoding", "binary").strip().lower() not in {"binary", "8bit", "7bit"}:
-            kind = "application/octet-stream"
+            kind = None
         scrubbed = inner(content.encode("latin-1"), kind)
         if scrubbed is None:
             scrubbed = f"[{len(content)} bytes, digest {findings.digest(content.encode('latin-1'))}]"

@@ -1,4 +1,4 @@
-"""Takes the secrets out of one captured pair.
+"""Takes the secrets out of one captured pair, or of one request that is sent on (sendable).
 
 Three passes over everything in the capture: what is secret by its name or place; what is
 secret by its form; and then, everywhere, what one of the first two has found anywhere. A capture
@@ -27,6 +27,7 @@ from shadowproxy.redaction.edits import Edits
 from shadowproxy.redaction.fieldlines import is_framing, scrub_field, scrub_target
 from shadowproxy.redaction.findings import Findings
 from shadowproxy.redaction.pseudonyms import Pseudonyms
+from shadowproxy.redaction.sendable import Sendable, sendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +90,19 @@ class Scrubber:
     def target(self, target: str) -> str:
         """A request target without secrets; for places that have no whole capture. Never raises."""
         return _safely(target, lambda text: scrub_target(text, self._findings())).applied()
+
+    def sendable(self, request: Sendable) -> Sendable:
+        """A request without secrets, to be sent on.
+
+        Raises:
+            Unreadable: it cannot be told what is secret in it.
+        """
+        try:
+            return sendable(request, self._findings(), self._body_limit)
+        except Unreadable:
+            raise
+        except Exception as error:  # noqa: BLE001 whatever is wrong with it, nothing unredacted may pass
+            raise Unreadable(f"redaction failed: {type(error).__name__}") from None
 
     def _findings(self) -> Findings:
         return Findings(self.rules, self._pseudonyms)

@@ -47,6 +47,8 @@ FATES: Final = {
     "shed_no_endpoint": "left out: no connection to the shadow at once",
     "shed_memory": "left out: memory for copies was used up",
     "shed_lag": "left out: the shadow read the body too slowly",
+    "shed_scrub": "left out: its secrets were not taken out in time",
+    "shed_unscrubbable": "left out: what is secret in it could not be told",
     "shed_error": "left out: a defect of the proxy, see its log",
     "client_gone": "the client left before live's answer was whole",
     "lost": "a worker was killed before it reported",

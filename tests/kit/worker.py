@@ -42,6 +42,9 @@ GAUGES: Final = frozenset(
 )
 """Keys of a tally that are states, not deltas."""
 
+REDACTION_KEY: Final = "5e" * 32
+"""Of pseudonyms in copies that are scrubbed."""
+
 SETTLED_TALLIES: Final = 2
 """Tallies in a row without a change that make a tally settled: what was under way at the first is in the second."""
 
@@ -169,7 +172,7 @@ class WorkerProxy:
         self.generation += 1
         self.send({
             "type": "policy", "generation": self.generation, "config": to_plain(loaded), "slots": self.slots, "killed": self._is_killed,
-            "instance": self.instance,
+            "instance": self.instance, "redaction_key": REDACTION_KEY,
         } | self.told)  # fmt: skip
         self._await(lambda: self._applied >= self.generation or len(self.refused) > 0, f"generation {self.generation} applied")
         assert not self.refused, self.refused

@@ -17,7 +17,7 @@ from shadowproxy.policy import mirrors as module
 MIRROR = MirrorPolicy(
     key="all/shadow", name="shadow", fleet="shadow", methods=frozenset({b"GET", b"POST"}), body_limit=1000, body_budget=1, sampled=0.5,
     copied=0.4, salt=b"all", unit=None, removed=frozenset(), added=b"", host_mode="preserve", host_text=b"", timeout_ns=1, pair_timeout_ns=1,
-    in_flight=1, breaker_failures=1, breaker_period_ns=1, arm=None, share=1.0, is_compared=False, is_apart=False, resolution_ns=0, slo_ns=(),
+    in_flight=1, breaker_failures=1, breaker_period_ns=1, arm=None, share=1.0, is_compared=False, is_apart=False, is_scrubbed=False, resolution_ns=0, slo_ns=(),
     captured=0.0, capture_body=0, capture_memory=0,
 )  # fmt: skip
 

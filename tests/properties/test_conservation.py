@@ -55,6 +55,9 @@ SHADOW: Final[dict[str, Answer]] = {
     "garbage": answers.raw(b"\x00\x01\x02\r\n\r\n"),
 }
 
+TEXT: Final = b"a note from alice@shop.example, with a lot of words behind it which say nothing that anybody keeps secret\n"
+"""What a scrubber looks through, as it does not through noise."""
+
 BODIES: Final = {"none": 0, "small": 500, "large": 3 * BODY_LIMIT}
 
 
@@ -96,6 +99,7 @@ class Mirror:
     methods: tuple[str, ...] = ("GET", "POST", "PUT")
     in_flight: int = 256
     breaker: int = 0
+    is_scrubbed: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ mirrors = st.builds(
     methods=st.sampled_from([("GET", "POST", "PUT"), ("GET",), ("POST",)]),
     in_flight=st.sampled_from([256, 256, 2]),
     breaker=st.sampled_from([0, 0, 2]),
+    is_scrubbed=st.booleans(),
 )
 begins = st.builds(
     Begin,
@@ -205,7 +210,8 @@ class Script:
     def begin(self, begin: Begin) -> None:
         """Send, and wait until live has the head: from then on it is known under which policy it began."""
         path = f"/{begin.live}/{begin.shadow}/{next(self._numbers)}"
-        body = os.urandom(BODIES[begin.body])
+        size = BODIES[begin.body]
+        body = os.urandom(size) if begin.user % 2 else (TEXT * (size // len(TEXT) + 1))[:size]
         user = ("X-User", str(begin.user))
         if begin.is_chunked:
             pieces = [body[at : at + 20_000] for at in range(0, len(body), 20_000)]
@@ -260,6 +266,8 @@ class Script:
     def replace_worker(self) -> None:
         """SIGKILL: the words must account for all that the dead worker did not report."""
         proxy = self.world.proxy
+        # Live has the head a moment before the mirrors are offered it, in the same callback.
+        eventually(lambda: all(proxy.eligible(key) >= known.eligible for key, known in self.known.items()), "every request was offered")
         proxy.sigkill()
         for opened in self.opened:
             opened.client.close()
@@ -315,6 +323,7 @@ def config(wanted: dict[str, Mirror]) -> Plain:
             "breaker": {"failures": mirror.breaker, "period": "50ms"},
             "body_limit": BODY_LIMIT,
             "timeout": "200ms",
+            "scrub": mirror.is_scrubbed,
         }
         for name, mirror in wanted.items()
     ]
@@ -380,6 +389,8 @@ def test_a_script_of_everything() -> None:
         Reload({"second": Mirror(in_flight=2, methods=("GET",))}),
         BreakOff(1, is_reset=False),
         Reload({"first": Mirror(breaker=2)}),
+        Reload({"first": Mirror(is_scrubbed=True), "second": Mirror(is_scrubbed=True, in_flight=2)}),
+        Finish(1),
         Finish(5),
         Sigkill(),
     ]

@@ -86,8 +86,8 @@ def multipart(text: str) -> str:
     """The body afterwards; the content of typed parts is read as text unless it is an image."""
     edits, findings = Edits(text), found()
 
-    def inner(content: bytes, kind: str) -> str | None:
-        return None if "image" in kind or "octet" in kind else content.decode("latin-1").replace("secret", "public")
+    def inner(content: bytes, kind: str | None) -> str | None:
+        return None if kind is None or "image" in kind or "octet" in kind else content.decode("latin-1").replace("secret", "public")
 
     scrub_multipart(edits, findings, "B", inner)
     return edits.applied()
