@@ -87,7 +87,12 @@ class Gate:
         if client.forwarded.is_trusted:
             # The proxy before us knows how the client, who signed, reached it.
             scheme = next((value for name, value in head.forwarded if name == b"x-forwarded-proto"), scheme)
-        request = Request(exchange.method, scheme, head.authority, exchange.target, _fields(head.received))
+        fields = _fields(head.received)
+        nominated = {name for name in head.connection_tokens if name not in head.tagged_by}
+        if nominated:
+            # They go no further (RFC 9110 section 7.6.1): a signature must not hold for what is then left out.
+            fields = [pair for pair in fields if pair[0] not in nominated]
+        request = Request(exchange.method, scheme, head.authority, exchange.target, fields)
         return begin(request, tagged_by=head.tagged_by, has_body=head.length != 0, terms=self._terms, now=time.time())
 
     def caller(self, head: RequestHead, address: bytes) -> str:

@@ -208,6 +208,17 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, key: str, capsys: p
     assert caught.value.code == 2
 
 
+def test_checking_a_config_shows_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is wrong with a key file, its content is not said."""
+    (tmp_path / "k1.key").write_text("hunter2-short")
+    config = tmp_path / "proxy.yaml"
+    config.write_text(CONFIG.replace("KEYFILE", str(tmp_path / "k1.key")))
+    assert main(["check", str(config)]) == 1
+    shown = capsys.readouterr()
+    assert "13 bytes, a key has at least 32" in shown.out
+    assert "hunter2" not in shown.out + shown.err
+
+
 def test_it_reads_and_writes_pipes(key: str, tmp_path: Path, command: Run) -> None:
     """As in `mint --body - | curl -H @-`; the output is header lines and nothing else."""
     minted = command("passport", "mint", "--key-file", key, "--key-id", "k1", "--url", URL, "--body", "/dev/null")

@@ -172,6 +172,17 @@ def test_a_tag_without_a_passport_is_refused(proxy: SupervisedProxy, live: Origi
         assert client.get("/read", ("X-Test-Traffic", "true")).status == 200
 
 
+@pytest.mark.parametrize(("nominated", "expected"), [("Idempotency-Key", 403), ("content-digest", 403), ("signature-input", 403), ("X-Test-Traffic", 200), ("close", 200)])
+def test_what_is_covered_cannot_be_nominated_away(nominated: str, expected: int, proxy: SupervisedProxy, live: Origin) -> None:
+    """A Connection field that is added on the way does not take away what was signed; our tag it cannot touch."""
+    request = Request(b"POST", b"http", b"shop.example", b"/write", [(b"idempotency-key", b"7")])
+    now = int(time.time())
+    fields = mint(request, BODY, keyid="k1", key=FIRST, nonce=f"c-{nominated}", created=now, expires=now + 60, also=["idempotency-key"])
+    answer = Signer(proxy).show("POST", "/write", [("Idempotency-Key", "7"), *fields, ("Connection", nominated)], BODY)
+    assert answer.status == expected
+    assert len(live.seen("/write")) == (expected == 200)
+
+
 def test_each_passport_works_once(proxy: SupervisedProxy, live: Origin) -> None:
     """Sent again, to whichever worker: 403. So is one that comes at the same time, and one with another body first."""
     signer = Signer(proxy)
