@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -11,6 +12,9 @@ from tests.guard.shop import SHOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -24,13 +28,11 @@ def shop(database: str) -> str:
 @pytest.fixture
 def make_role() -> Callable[[str], str]:
     """Make roles with names of their own, which are the whole server's, in a database."""
-    made: list[str] = []
 
     def make(dsn: str) -> str:
-        name = f"app_{dsn.rpartition('_')[2]}_{len(made)}"
+        name = f"app_{next(NUMBERS)}"
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(f"CREATE ROLE {name}".encode())
-        made.append(name)
         return name
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from shadowproxy.guard import postgres as guards
 from tests.guard import shop as shops
 from tests.guard.shop import TENANT, WRITES, session
+from tests.kit.process import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,7 +237,7 @@ def test_without_a_tenant_shadows_are_read_only(diverted: str) -> None:
 
 
 def test_roles_may_do_in_the_shadows_what_they_may_in_production(diverted: str, make_role: Callable[[str], str]) -> None:
-    """The rights of each role are those of the table; row-level security of production's tables holds for reading."""
+    """The rights of each role are those of the table."""
     role = make_role(diverted)
     with psycopg.connect(diverted, autocommit=True) as connection:
         connection.execute(f"GRANT SELECT, INSERT, UPDATE ON stock TO {role}; GRANT SELECT ON log TO {role}".encode())
@@ -246,6 +248,40 @@ def test_roles_may_do_in_the_shadows_what_they_may_in_production(diverted: str, 
         for write in ("DELETE FROM stock", "INSERT INTO log (said) VALUES ('1')", "SELECT * FROM orders"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(write.encode())
+
+
+def test_row_level_security_of_production_holds(shop: str, make_role: Callable[[str], str]) -> None:
+    """Who may not read a row of production may not read it through the shadow."""
+    role = make_role(shop)
+    with psycopg.connect(shop, autocommit=True) as connection:
+        connection.execute(
+            f"GRANT SELECT, INSERT ON stock TO {role}; ALTER TABLE stock ENABLE ROW LEVEL SECURITY;"
+            " CREATE POLICY a_few ON stock FOR SELECT USING (thing < 'thing3')".encode()
+        )
+    shops.apply(shop, mode="divert")
+    with session(shop, TENANT, role=role, diverted=True) as connection:
+        connection.execute("INSERT INTO stock VALUES ('thing9', 1)")
+        assert rows(connection, "SELECT thing FROM stock ORDER BY 1") == [("thing1",), ("thing2",), ("thing9",)]
+
+
+def test_two_sessions_of_a_tenant_cannot_insert_the_same_key(diverted: str) -> None:
+    """The second waits for the first, and is told that the key is taken."""
+    with tagged(diverted, "twice") as one, tagged(diverted, "twice") as other:
+        one.execute("INSERT INTO stock VALUES ('both', 1)")
+        with ThreadPoolExecutor() as threads:
+            second = threads.submit(other.execute, "INSERT INTO stock VALUES ('both', 2)")
+            with psycopg.connect(diverted, autocommit=True) as watching:
+                eventually(
+                    lambda: (
+                        watching.execute(
+                            "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", [other.info.backend_pid]
+                        ).fetchall()
+                        == [(1,)]
+                    )
+                )
+            one.commit()
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                second.result()
 
 
 STATEMENTS = st.one_of(

@@ -12,7 +12,7 @@ CROSS JOIN LATERAL (
   FROM pg_catalog.pg_class c
   CROSS JOIN LATERAL (
     -- Bits of tgtype: 1 for each row, 2 before, 4 insert, 8 delete, 16 update, 32 truncate.
-    SELECT coalesce(bool_or(t.tgname = 'shadowproxy_refuse' AND t.tgtype = 62), false) AS is_refused,
+    SELECT coalesce(bool_or(t.tgname = 'shadowproxy_refuse' AND t.tgtype IN (62, CASE WHEN c.relkind = 'f' THEN 30 END)), false) AS is_refused,
       coalesce(bool_or(t.tgname = 'shadowproxy_tenant' AND t.tgtype = 31), false) AS is_kept_to_tenant,
       coalesce(bool_or(t.tgname = 'shadowproxy_truncate' AND t.tgtype = 34), false) AS is_kept_whole,
       coalesce(bool_or(t.tgenabled <> 'A'), false) AS is_switched_off

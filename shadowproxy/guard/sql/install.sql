@@ -49,17 +49,21 @@ END $guard$;
 -- One statement-level trigger refuses every form of write. Untagged statements only evaluate its condition.
 CREATE OR REPLACE FUNCTION shadowproxy.guard_by_refusal(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $guard$
+DECLARE
+  -- PostgreSQL 15 truncates foreign tables, but has no trigger for it.
+  can_truncate constant boolean := current_setting('server_version_num')::int >= 160000 OR (SELECT relkind <> 'f' FROM pg_class WHERE oid = relation);
 BEGIN
-  -- Nothing is locked where nothing is missing. 62: before, insert, delete, update, truncate; statement level.
+  -- Nothing is locked where nothing is missing. Bits of tgtype: 2 before, 4 insert, 8 delete, 16 update, 32 truncate.
   IF EXISTS (
     SELECT FROM pg_trigger
-    WHERE tgrelid = relation AND tgname = 'shadowproxy_refuse' AND tgfoid = 'shadowproxy.refuse'::regproc AND tgtype = 62 AND tgenabled = 'A'
+    WHERE tgrelid = relation AND tgname = 'shadowproxy_refuse' AND tgfoid = 'shadowproxy.refuse'::regproc
+      AND tgtype = CASE WHEN can_truncate THEN 62 ELSE 30 END AND tgenabled = 'A'
   ) THEN
     RETURN;
   END IF;
   EXECUTE format(
-    'CREATE OR REPLACE TRIGGER shadowproxy_refuse BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT '
-    'WHEN (current_setting(''shadowproxy.tenant'', true) <> '''') EXECUTE FUNCTION shadowproxy.refuse()', relation);
+    'CREATE OR REPLACE TRIGGER shadowproxy_refuse BEFORE INSERT OR UPDATE OR DELETE%s ON %s FOR EACH STATEMENT '
+    'WHEN (current_setting(''shadowproxy.tenant'', true) <> '''') EXECUTE FUNCTION shadowproxy.refuse()', CASE WHEN can_truncate THEN ' OR TRUNCATE' ELSE '' END, relation);
   -- Always: session_replication_role does not switch it off.
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER shadowproxy_refuse', relation);
 END $guard$;
