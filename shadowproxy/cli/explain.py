@@ -13,7 +13,7 @@ With `--output json` one object is printed::
     live      {fleet, endpoints} of the route that takes it, or null
     test      of a tagged request {tenant, counts_as: read|write, goes_to: live|sink|partition|refuse, to, asks_first, target, added}, else null:
               `to` is a sink or fleet, `asks_first` the sink whose own answer comes before live's, `target` and `added` what a partition changes
-    mirrors   [{name, to, endpoints, decision, reason, share, sampled, copied, unit, head, removed, added}]:
+    mirrors   [{name, to, endpoints, decision, reason, share, sampled, copied, unit, head, removed, added, scrubbed}]:
               `decision` is `copy`, `by_chance` or the fate that the counters carry; `share` the probability in [0, 1]
               that such a request is copied; `sampled` and `copied` the ends of the ranges in the hash space;
               `unit` {from, value, point} or null; `head` the lines of the copy; `removed` and `added` the
@@ -240,6 +240,7 @@ def _mirrors(
                 "head": [_text(line) for line in copy],
                 "removed": [name for name in sent if copy and name not in copied],
                 "added": [name for name in copied if name not in sent],
+                "scrubbed": policy.is_scrubbed,
             }
         )
     return found
@@ -324,6 +325,8 @@ def _mirror_lines(mirror: dict[str, Any]) -> list[str]:
         where = f"{unit['value']!r}, point {unit['point']:.6f}" if unit["value"] is not None else "none in this request"
         lines.append(f"  unit: {unit['from']}: {where} (copied below {mirror['copied']:.6f}, sampled below {mirror['sampled']:.6f})")
     if mirror["head"]:
+        if mirror["scrubbed"]:
+            lines.append("  pseudonyms take the place of its secrets before it is sent; what cannot be looked through is not sent")
         lines += [f"  {what}: {', '.join(mirror[what])}" for what in ("removed", "added") if mirror[what]]
         lines.append("  head:")
         lines += [f"    {line}" for line in mirror["head"]]

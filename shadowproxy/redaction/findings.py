@@ -21,6 +21,9 @@ SECRETS_LIMIT: Final = 2000
 ECHO_SHORTEST: Final = 4
 """Bytes of a secret that is looked for elsewhere: shorter ones are everywhere."""
 
+SETTLED_SHORTEST: Final = 8
+"""Characters from which on what looks like a pseudonym is one."""
+
 _HARMLESS: Final = frozenset({"", "true", "false", "null", "none", "undefined", "nan", "0", "1"})
 
 _SAFE: Final = "-_.~:@/,|"
@@ -50,6 +53,15 @@ class Findings:
         self._pseudonyms = pseudonyms
         self.secrets: dict[str, str] = {}
         """Each secret as it stood, and its pseudonym."""
+        self._settled: frozenset[str] = frozenset()
+
+    def settle(self) -> None:
+        """Take the pseudonyms that were given out until now for what they are: they stand for themselves from now on.
+
+        A shadow that was sent pseudonyms answers with them, and is compared with an answer whose secrets get the same ones. Short ones
+        may well be secrets of their own.
+        """
+        self._settled = frozenset(stands for stands in self.secrets.values() if len(stands) >= SETTLED_SHORTEST)
 
     def stand_in(self, secret: str) -> str:
         """What stands for `secret`, which is looked for in the rest of the capture from now on.
@@ -60,7 +72,7 @@ class Findings:
         known = self.secrets.get(secret)
         if known is not None:
             return known
-        if secret.lower() in _HARMLESS:
+        if secret.lower() in _HARMLESS or secret in self._settled:
             return secret
         if len(self.secrets) >= SECRETS_LIMIT:
             raise Unreadable(f"more than {SECRETS_LIMIT} secrets in one capture")
@@ -78,7 +90,7 @@ class Findings:
         return stands
 
     def _also(self, secret: str) -> None:
-        if secret.lower() not in _HARMLESS and secret not in self.secrets:
+        if secret.lower() not in _HARMLESS and secret not in self.secrets and secret not in self._settled:
             self.secrets[secret] = self._pseudonyms.of(_characters(secret))
 
     def again(self, run: str) -> str:

@@ -119,11 +119,12 @@ class _Capture:
     def scrubbed(self, capture: Plain) -> Plain:
         facts = self._facts(capture)
         arms = [arm for arm in ARMS if isinstance(capture.get(arm), dict)]
-        messages = {
-            name: _Message(capture[name], self._findings, self._body_limit)
-            for name in ("request", *arms)
-            if isinstance(capture.get(name), dict)
-        }
+        messages: dict[str, _Message] = {}
+        for name in ("request", *arms):
+            if isinstance(capture.get(name), dict):
+                messages[name] = _Message(capture[name], self._findings, self._body_limit)
+            if name == "live":
+                self._findings.settle()
         texts = [value for value in facts.values() if isinstance(value, str)]
         texts += [text for message in messages.values() for text in message.texts()]
         self._needles = present(needles(self._findings), texts)

@@ -197,3 +197,12 @@ def _plain(line: str) -> str:
     """A line without what is made anew for each copy."""
     name = line.partition(":")[0]
     return name if name in {"traceparent", "X-Shadow-Mirror"} else line
+
+
+def test_a_copy_that_is_scrubbed_is_said_to_be(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The head is shown as it is handed to the scrubber, and that it is not sent like that."""
+    config.write_text(CONFIG.replace("mirror: [{to: shadow, percent: 25}]", "mirror: [{to: shadow, scrub: true}]"))
+    assert main(["explain", "-c", str(config), "/x"]) == 0
+    assert "pseudonyms take the place of its secrets before it is sent" in capsys.readouterr().out
+    _, found = _explain(config, capsys, "/x")
+    assert found["mirrors"][0]["scrubbed"] is True

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shadowproxy.redaction import Rules, Scrubber
+from shadowproxy.redaction import Rules, Scrubber, Sendable
 from shadowproxy.redaction import scrubber as module
 from tests.redaction.captures import ECHOES, PLACES, answer, body_of, capture, everything, leaks, scrubber
 
@@ -216,3 +216,31 @@ def test_bytes_of_any_kind_come_back_as_latin_1() -> None:
     kept = scrubber().scrub(pair)
     assert kept["request"]["headers"] == [["X-Name", "gr\u00fc\u00df"]]
     assert base64.b64decode(kept["request"]["body"]) == "gr\u00fc\u00df".encode()
+
+
+def test_what_was_sent_as_a_pseudonym_comes_back_as_one() -> None:
+    """A shadow that was sent pseudonyms and answers with them says the same as live: in a secret field, in a text, in a header."""
+    mail, token, card = "alice.liddell@wonderland.org", "tok-9f8e7d6c5b4a", "4012888888881881"
+    sent = scrubber().sendable(Sendable(f"/?email={mail}", (("X-Api-Key", token),), json.dumps({"card": card}).encode()))
+    other = {"email": sent.target.partition("=")[2], "token": dict(sent.fields)["X-Api-Key"], "card": json.loads(sent.body)["card"]}
+    answers = []
+    for said in ({"email": mail, "token": token, "card": card}, other):
+        body = json.dumps({"password": said["token"], "note": f"to {said['email']} with {said['card']}"})
+        answers.append(answer(body.encode(), ("Content-Type", "application/json"), ("Set-Cookie", f"t={said['token']}; Path=/")))
+    scrubbed = scrubber().scrub(
+        capture(
+            ("X-Api-Key", token), target=f"/?email={mail}", body=json.dumps({"card": card}).encode(), live=answers[0], shadow=answers[1]
+        )
+    )
+    assert body_of(scrubbed["shadow"]) == body_of(scrubbed["live"])
+    assert scrubbed["shadow"]["headers"] == scrubbed["live"]["headers"]
+    for secret in (mail, token, card):
+        assert secret not in json.dumps(scrubbed)
+
+
+def test_a_short_pseudonym_may_be_a_secret_of_its_own() -> None:
+    """What four digits stand for can be somebody's PIN: it is replaced like one."""
+    first = scrubber().scrub(capture(target="/?pin=4711", live=answer()))
+    stands = first["request"]["target"].partition("=")[2]
+    second = scrubber().scrub(capture(target="/?pin=4711", live=answer(), shadow=answer(json.dumps({"pin": stands}).encode())))
+    assert stands not in body_of(second["shadow"]).decode()
