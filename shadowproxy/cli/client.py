@@ -8,6 +8,7 @@ used too. A token is never an argument: process lists are public.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -21,12 +22,17 @@ from shadowproxy.errors import AdminRefused, AdminUnreachable
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 TIMEOUT_S: Final = 15.0
 """Longest wait for an answer; a rolling reload with many workers can take that long."""
 
 ANSWER_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of an answer: far more than any, and not without end."""
+
+READ_SIZE: Final = 64 * 1024
+LINE_LIMIT: Final = 1024 * 1024
+"""Bytes of one line of a streamed answer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,27 +58,53 @@ class AdminClient:
         """
         return self._ask("GET", path)
 
-    def post(self, path: str) -> Any:
-        """The answer to a change that needs no body. Raises as `get`."""
-        return self._ask("POST", path)
+    def post(self, path: str, body: Any = None) -> Any:
+        """The answer to a change. Raises as `get`."""
+        return self._ask("POST", path, body)
 
-    def _ask(self, method: str, path: str) -> Any:
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a document that is streamed, as they come.
+
+        Raises:
+            AdminUnreachable: nothing answers there, or the answer breaks off: what came is not all.
+            AdminRefused: the answer is a refusal.
+        """
+        try:
+            with self._answer("GET", path, None) as answer:
+                if answer.status >= 400:
+                    _document(self.url, answer.status, answer.reason, answer.read(ANSWER_LIMIT))
+                rest = b""
+                while received := answer.read1(READ_SIZE):  # readline would take an answer that breaks off for one that ends
+                    *lines, rest = (rest + received).split(b"\n")
+                    yield from lines
+                    if len(rest) > LINE_LIMIT:
+                        raise ValueError(f"a line of over {LINE_LIMIT} bytes")  # noqa: TRY301  told as all that is wrong with an answer
+                if rest:
+                    yield rest
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise AdminUnreachable(f"the answer of {self.url} breaks off: {_reason(error)}") from None
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        try:
+            with self._answer(method, path, body) as answer:
+                raw = answer.read(ANSWER_LIMIT)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise AdminUnreachable(f"no admin API at {self.url}: {_reason(error)}") from None
+        return _document(self.url, answer.status, answer.reason, raw)
+
+    @contextlib.contextmanager
+    def _answer(self, method: str, path: str, body: Any) -> Iterator[http.client.HTTPResponse]:
         parts = urlsplit(self.url)
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
         if method != "GET":
             headers["Content-Type"] = "application/json"
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
         try:
-            connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
-            try:
-                connection.request(method, path, body=None if method == "GET" else b"{}", headers=headers)
-                answer = connection.getresponse()
-                body = answer.read(ANSWER_LIMIT)
-            finally:
-                connection.close()
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise AdminUnreachable(f"no admin API at {self.url}: {_reason(error)}") from None
-        return _document(self.url, answer.status, answer.reason, body)
+            connection.request(method, path, body=None if method == "GET" else json.dumps(body or {}).encode(), headers=headers)
+            yield connection.getresponse()
+        finally:
+            connection.close()
 
 
 def connect(arguments: argparse.Namespace) -> AdminClient:

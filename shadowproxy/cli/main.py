@@ -15,7 +15,24 @@ import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shadowproxy import __version__
-from shadowproxy.cli import check, compare, demo, diff, explain, gates, guard, judge, kill, leaks, passport, report, run, status, verdict
+from shadowproxy.cli import (
+    check,
+    compare,
+    demo,
+    diff,
+    explain,
+    gates,
+    guard,
+    judge,
+    kill,
+    leaks,
+    ledger,
+    passport,
+    report,
+    run,
+    status,
+    verdict,
+)
 from shadowproxy.errors import AdminUnreachable, ConfigError, ShadowproxyError
 
 if TYPE_CHECKING:
@@ -47,6 +64,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     guard,
     passport,
     leaks,
+    ledger,
 )
 
 FAILED: Final = 1

@@ -45,7 +45,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 def render(document: dict[str, Any]) -> RenderableType:
     """The status as people read it."""
-    return Group(_headline(document), *_problems(document), _listeners(document), _workers(document), _mirrors(document))
+    return Group(_headline(document), *_problems(document), _listeners(document), _workers(document), _mirrors(document), *_tests(document))
 
 
 def _headline(document: dict[str, Any]) -> Text:
@@ -67,15 +67,23 @@ def _problems(document: dict[str, Any]) -> list[Text]:
         ("config", document["config"]["problem"]),
         ("store", document["store"]["problem"]),
         ("audit", document["audit"]["problem"]),
+        ("ledger, so tagged writes are refused", document["ledger"]["problem"]),
     ):
         if problem:
             lines.append(Text(f"{part}: {problem}", "red"))
+    lines += [
+        Text(f"{route}: the counters of tagged writes do not add up", "bold red")
+        for route, law in document["tests"].items()
+        if not law["is_conserved"]
+    ]
     lines += [
         Text(f"{key}: the counters do not add up", "bold red") for key, mirror in document["mirrors"].items() if not mirror["is_conserved"]
     ]
     leaks = document["leaks"]
     if leaks["total"]:
-        lines.append(Text(f"lost tags: {leaks['total']:,} calls of tagged traces had no tag{_blamed(leaks)} (shadowproxy leaks)", "bold red"))
+        lines.append(
+            Text(f"lost tags: {leaks['total']:,} calls of tagged traces had no tag{_blamed(leaks)} (shadowproxy leaks)", "bold red")
+        )
     return lines
 
 
@@ -116,6 +124,16 @@ def _mirrors(document: dict[str, Any]) -> Table:
             Text("open", "red") if is_open else "closed",
         )
     return table
+
+
+def _tests(document: dict[str, Any]) -> list[Table]:
+    if not document["tests"]:
+        return []
+    fates = ("sunk", "partitioned", "refused", "passed", "lost")
+    table = _table("tagged writes", "seen", *fates, "pending")
+    for route, law in document["tests"].items():
+        table.add_row(Text(route), f"{law['seen']:,}", *(f"{law['fates'][fate]:,}" for fate in fates), str(law["pending"]))
+    return [table]
 
 
 def duration(seconds: float) -> str:

@@ -116,6 +116,32 @@ def test_something_else_is_no_admin_api(serve: Callable[[bytes], str], raw: byte
         client.AdminClient(serve(raw), "t").get("/api/v1/status")
 
 
+def chunked(*chunks: bytes, is_whole: bool) -> bytes:
+    """A streamed response, perhaps one that breaks off."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n" * is_whole
+
+
+def test_lines_come_as_they_are_sent(serve: Callable[[bytes], str]) -> None:
+    """Whole lines, however they were cut into chunks."""
+    url = serve(chunked(b'{"a"', b": 1}\n{}", b"\n", is_whole=True))
+    assert list(client.AdminClient(url, "t").lines("/")) == [b'{"a": 1}', b"{}"]
+
+
+def test_a_stream_that_breaks_off_is_not_the_whole(serve: Callable[[bytes], str]) -> None:
+    """What came is given, then the reason why it is not all."""
+    found = client.AdminClient(serve(chunked(b"one\n", is_whole=False)), "t").lines("/")
+    assert next(found) == b"one"
+    with pytest.raises(AdminUnreachable, match="breaks off"):
+        next(found)
+
+
+def test_a_stream_may_be_refused(serve: Callable[[bytes], str]) -> None:
+    """As everything else."""
+    with pytest.raises(AdminRefused, match="503 Gone: why"):
+        list(client.AdminClient(serve(response("503 Gone", b'{"title": "Gone", "detail": "why"}')), "t").lines("/"))
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:notaport", "http://"])
 def test_a_bad_url_is_unreachable(url: str) -> None:
     """Not a traceback."""
