@@ -1,0 +1,193 @@
+"""A shop in production with bots that buy in it: nothing of theirs is in its tables, on anybody's card or in anybody's inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.kit.process import eventually
+from tests.shop.buying import Purchase, browser, buy, order_status, orders_seen
+from tests.shop.running import Shop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.kit.postgres import PostgresServer
+
+TENANTS = ("canary-1", "canary-2", "nightly")
+
+WRITES = {
+    ("front", "carts", "POST", "partitioned", "cart", 201),
+    ("front", "orders", "POST", "partitioned", "checkout", 201),
+    ("out", "out-payments", "POST", "sunk", "payments", 201),
+    ("out", "out-carts", "PUT", "partitioned", "cart", 200),
+    ("out", "out-mail", "POST", "sunk", "mail", 202),
+}
+"""What one purchase writes, by the ledger: listener, route, method, fate, to whom, and how it was answered."""
+
+
+@pytest.fixture(scope="module")
+def open_shop(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The shop, which takes a while to open."""
+    with Shop(postgres, tmp_path_factory.mktemp("shop")) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(open_shop: Shop) -> Shop:
+    """The shop without a customer yet."""
+    open_shop.forget()
+    return open_shop
+
+
+async def shopping(shop: Shop, *tenants: str, times: int = 6) -> list[Purchase]:
+    """Purchases by each of some tenants ("" are customers), all at once."""
+    skus = ("lamp", "chair", "mug")
+    async with browser(shop.front) as session:
+        bought = [buy(session, tenant, skus[number % 3], number % 4 + 1) for number in range(times) for tenant in tenants]
+        return await asyncio.gather(*bought)
+
+
+def production_holds_exactly(shop: Shop, bought: list[Purchase]) -> None:
+    """Tables, payment service and inbox have what customers bought, and nothing else, each once."""
+    customers = [one for one in bought if not one.is_test]
+    orders = Counter((one.order, one.cart, one.email, one.cents, "paid") for one in customers)
+    assert Counter(shop.rows("SELECT id, cart, email, cents, status FROM public.orders")) == orders
+    items = Counter((one.cart, one.sku, one.quantity, one.order) for one in customers)
+    assert Counter(shop.rows("SELECT cart, sku, quantity, order_id FROM public.cart_items")) == items
+    charges = shop.charges()
+    assert Counter((one["metadata"]["order"], one["amount"]) for one in charges) == Counter((one.order, one.cents) for one in customers)
+    inbox = shop.inbox()
+    assert Counter((one["to"], one["subject"]) for one in inbox) == Counter((one.email, f"Order {one.order}") for one in customers)
+    for got in (*charges, *inbox):
+        assert not {name.lower() for name in got["headers"]} & {"x-test-traffic", "x-tenant", "baggage"}
+
+
+def written_down(shop: Shop, bots: list[Purchase]) -> None:
+    """Each write of each bot is in the ledger once, with its trace and its tenant, and nothing else of these traces is."""
+    expected = Counter((one.trace, one.tenant, *write) for one in bots for write in WRITES)
+    traces = {one.trace for one in bots}
+
+    def rows() -> Counter[tuple[Any, ...]]:
+        keys = ("trace", "tenant", "listener", "route", "method", "fate", "to", "status")
+        return Counter(tuple(row[key] for key in keys) for row in shop.ledger() if row["trace"] in traces)
+
+    # How a write was answered is noted a moment after it was.
+    eventually(lambda: rows() == expected, "the ledger has each write once")
+
+
+def law_holds(shop: Shop) -> None:
+    """What workers saw is what became of it, and the ledger's rows agree."""
+    document = shop.api("/api/v1/ledger/law?check=1")
+    assert document["is_kept"], document
+
+
+def test_bots_buy_for_real_and_production_holds_what_customers_bought(shop: Shop) -> None:
+    """Must-show: purchases of three tenants and of customers, all at once; each sees its own, and production what customers did, exactly."""
+    bought = asyncio.run(shopping(shop, "", *TENANTS))
+    bots = [one for one in bought if one.is_test]
+    assert {one.status for one in bought} == {201}
+
+    production_holds_exactly(shop, bought)
+    written_down(shop, bots)
+    law_holds(shop)
+    assert shop.api("/api/v1/leaks")["total"] == 0
+    kept = shop.rows("SELECT shadowproxy_tenant, id, email, cents FROM shadow_public_rows.orders")
+    assert Counter(kept) == Counter((one.tenant, one.order, one.email, one.cents) for one in bots)
+
+
+def test_tenants_see_what_is_theirs_and_productions(shop: Shop) -> None:
+    """A tenant sees its own orders and production's; customers see production's; nobody is answered about anybody else's."""
+    bought = asyncio.run(shopping(shop, "", *TENANTS, times=2))
+    real = {(one.order, one.email) for one in bought if not one.is_test}
+
+    async def look() -> None:
+        async with browser(shop.front) as session:
+            assert await orders_seen(session, "") == real
+            for tenant in TENANTS:
+                seen = await orders_seen(session, tenant)
+                own = {(one.order, one.email) for one in bought if one.tenant == tenant}
+                assert real | own <= seen
+                assert all(not {(one.order, one.email)} & seen for one in bought if one.tenant not in {"", tenant})
+            test = next(one for one in bought if one.tenant == TENANTS[0])
+            answers = [await order_status(session, tenant, test.order) for tenant in ("", *TENANTS)]
+            assert answers == [404, 200, 404, 404]
+
+    asyncio.run(look())
+    for tenant in TENANTS:
+        own = {(one.order, one.cents) for one in bought if one.tenant == tenant}
+        assert own <= {(one["metadata"]["order"], one["amount"]) for one in sunk(shop, "payments", tenant)}
+        assert {f"Order {order}" for order, _ in own} <= {one["message"]["subject"] for one in sunk(shop, "mail", tenant)}
+
+
+def sunk(shop: Shop, sink: str, tenant: str) -> list[dict[str, Any]]:
+    """What a sink keeps for a tenant."""
+    items = shop.api(f"/api/v1/sinks/{sink}/items?tenant={tenant}&limit=1000")["items"]
+    return [item["value"] for item in items]
+
+
+def test_a_service_that_drops_the_tag_does_no_harm_where_it_is_put_back(shop: Shop) -> None:
+    """With lost_tags: retag its calls are tests all the same: production has what customers bought, and the leaks name it."""
+    shop.replace("checkout", forgets="tag")
+    try:
+        bought = asyncio.run(shopping(shop, "", *TENANTS, times=2))
+        bots = [one for one in bought if one.is_test]
+        assert {one.status for one in bought} == {201}
+        production_holds_exactly(shop, bought)
+        written_down(shop, bots)
+        # Per purchase: the cart is read, the card charged, the cart noted, the e-mail sent.
+        lost = [{"service": "checkout", "calls": 4 * len(bots), "consequences": 0}]
+        eventually(lambda: shop.api("/api/v1/leaks")["blamed"] == lost, "the leaks name checkout")
+        leaks = shop.api("/api/v1/leaks?limit=1000")
+        assert {leak["trace"] for leak in leaks["leaks"]} == {one.trace for one in bots}
+        assert {leak["action"] for leak in leaks["leaks"]} == {"retag"}
+    finally:
+        shop.replace("checkout")
+    law_holds(shop)
+
+
+def test_a_service_that_does_not_divert_is_refused_by_the_database(shop: Shop) -> None:
+    """The guard is the last line: a checkout that writes tests to production's tables fails, and customers do not notice."""
+    shop.replace("checkout", forgets="storage")
+    try:
+        bought = asyncio.run(shopping(shop, "", *TENANTS[:1], times=2))
+        assert {(one.is_test, one.status) for one in bought} == {(False, 201), (True, 500)}
+        production_holds_exactly(shop, bought)
+        assert f"test tenant '{TENANTS[0]}' may not write to production table public.orders" in shop.log()
+    finally:
+        shop.replace("checkout")
+
+
+def test_the_sinks_are_killed_while_bots_buy(shop: Shop) -> None:
+    """What a dead sink does not answer fails with 503, and is nowhere in production; customers go on, and so do bots when it is back."""
+    killed, since = shop.sinks_pid(), f"{time.time():.3f}"
+    os.kill(killed, signal.SIGSTOP)
+
+    def are_waiting() -> bool:
+        return len(shop.ledger(since=since, route="out-payments")) == len(TENANTS)
+
+    async def buying() -> list[Purchase]:
+        async with browser(shop.front) as session:
+            bots = [asyncio.create_task(buy(session, tenant)) for tenant in TENANTS]
+            # Written down, so on their way to the sink, or there.
+            await asyncio.to_thread(eventually, are_waiting, "bots wait for the sink")
+            customers = await asyncio.gather(*[buy(session) for _ in range(3)])
+            os.kill(killed, signal.SIGKILL)
+            return [*customers, *await asyncio.gather(*bots)]
+
+    bought = asyncio.run(buying())
+    assert {one.status for one in bought if not one.is_test} == {201}
+    # What the dead process had not begun is answered by the next one: its socket is control's.
+    assert {one.status for one in bought if one.is_test} <= {201, 503}
+    eventually(lambda: shop.sinks_pid() not in {0, killed}, "the sinks are back")
+    again = asyncio.run(shopping(shop, *TENANTS, times=1))
+    assert {one.status for one in again} == {201}
+    written_down(shop, again)
+    production_holds_exactly(shop, bought)
+    law_holds(shop)
