@@ -78,6 +78,8 @@ def postgres() -> Iterator[postgres_kit.PostgresServer]:
 
 
 @pytest.fixture
-def database(postgres: postgres_kit.PostgresServer) -> str:
+def database(postgres: postgres_kit.PostgresServer) -> Iterator[str]:
     """An empty database of the test's own: the DSN by which its superuser reaches it."""
-    return postgres.create()
+    dsn = postgres.create()
+    yield dsn
+    postgres.drop(dsn)

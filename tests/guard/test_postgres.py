@@ -190,20 +190,29 @@ def test_event_triggers_never_fail_a_migration(shop: str) -> None:
         assert ("public", "fresh", "test sessions can write to it") in shops.findings(connection)
 
 
+@pytest.fixture(scope="module")
+def watched(postgres: PostgresServer) -> str:
+    """A shop with event triggers, where nothing that is tried succeeds."""
+    dsn = postgres.create()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(shops.SHOP.encode())
+    shops.apply(dsn, has_events=True)
+    return dsn
+
+
 @pytest.mark.parametrize(
     "statement",
     ["DROP TABLE log", "ALTER TABLE stock DROP COLUMN n", "ALTER TABLE stock DISABLE TRIGGER ALL", "CREATE TABLE mine (a int)", "CREATE TABLE mine AS SELECT 1 AS a",
      "DROP TRIGGER shadowproxy_refuse ON stock", "CREATE INDEX ON stock (n)", "GRANT ALL ON stock TO PUBLIC"],
 )  # fmt: skip
-def test_test_sessions_change_no_definitions(shop: str, statement: str) -> None:
+def test_test_sessions_change_no_definitions(watched: str, statement: str) -> None:
     """With event triggers, also those by which they would go around the guard; their temporary tables are theirs."""
-    shops.apply(shop, has_events=True)
-    before = definitions(shop)
-    with session(shop, TENANT) as connection:
+    before = definitions(watched)
+    with session(watched, TENANT) as connection:
         assert refusal(connection, statement) == guards.DEFINITION_REFUSED
         connection.execute("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1); DROP TABLE t")
         connection.commit()
-    assert definitions(shop) == before
+    assert definitions(watched) == before
 
 
 NAMES = st.one_of(
@@ -266,6 +275,7 @@ def test_any_name_will_do(postgres: PostgresServer, schema: str, table: str, col
     shops.remove(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
         assert connection.execute(sql.SQL("SELECT {c1} FROM {t}").format(**names)).fetchall() == [("production",)]
+    postgres.drop(dsn)
 
 
 def test_names_that_would_be_cut_are_refused(shop: str) -> None:

@@ -94,6 +94,12 @@ class PostgresServer:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.dsn(name)
 
+    def drop(self, dsn: str) -> None:
+        """Remove a database that `create` made, whoever is connected to it."""
+        name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
+
     def dsn(self, database: str = "postgres", user: str = SUPERUSER) -> str:
         """The address of a database, as libpq, asyncpg and SQLAlchemy read it."""
         return f"postgresql://{user}@{HOST}:{self.port}/{database}"
