@@ -21,6 +21,7 @@ from shadowproxy.control import comparison
 from shadowproxy.judge import sketch
 from shadowproxy.judge.bodies.fieldcounts import Standing
 from shadowproxy.judge.verdict import Outcome
+from shadowproxy.sinks.ledger_query import FATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from shadowproxy.control.captures import Captures
     from shadowproxy.control.judging import Judging
+    from shadowproxy.control.ledger import Bookkeeping
     from shadowproxy.control.sinkhouse import SinkHouse
     from shadowproxy.control.supervisor import Supervisor
 
@@ -266,6 +268,45 @@ SPECS: Final[tuple[Spec, ...]] = (
         "Outgoing calls of tagged traces that had lost their tag, by who made them and what became of them: retag, refuse or report.",
     ),
     Spec("shadowproxy_lost_tags_undescribed_total", COUNTER, "calls", (), "Lost tags beyond what a worker reports one by one."),
+    Spec("shadow_test_writes_seen_total", COUNTER, "writes", ("route",), "Tagged writes; equals the sum of fates and pending."),
+    Spec(
+        "shadow_test_writes_total",
+        COUNTER,
+        "writes",
+        ("route", "fate"),
+        "Where they went: sunk, partitioned, refused, passed (live, by rule), or lost (a killed worker had not told).",
+    ),
+    Spec("shadow_test_writes_pending", GAUGE, "writes", ("route",), "Tagged writes that wait for their row to be durable."),
+    Spec(
+        "shadow_test_writes_is_conserved",
+        GAUGE,
+        "boolean",
+        ("route",),
+        "1 while seen = sum of fates + pending holds; anything else is a bug.",
+    ),
+    Spec(
+        "shadow_test_answers_total",
+        COUNTER,
+        "answers",
+        ("route", "outcome"),
+        "Answers of sinks and partitions to tagged requests, by outcome class.",
+    ),
+    Spec("shadowproxy_ledger_up", GAUGE, "boolean", (), "1 while the ledger works; while it does not, tagged writes are refused."),
+    Spec("shadowproxy_ledger_rows_total", COUNTER, "rows", (), "Rows that were made durable."),
+    Spec("shadowproxy_ledger_refused_total", COUNTER, "rows", (), "Rows that could not be made durable; their writes were refused."),
+    Spec("shadowproxy_ledger_commit_seconds", HISTOGRAM, "seconds", (), "How long commits took, the disk included; many rows share one."),
+    Spec("shadowproxy_ledger_waiting", GAUGE, "rows", (), "Rows that wait for their commit."),
+    Spec("shadowproxy_ledger_size_bytes", GAUGE, "bytes", (), "What the ledger's file takes, with its log."),
+    Spec("shadowproxy_ledger_removed_total", COUNTER, "rows", ("fate",), "Rows that left by their age, or for the size of the file."),
+    Spec(
+        "shadowproxy_ledger_removed_unscrubbed_total",
+        COUNTER,
+        "rows",
+        (),
+        "Of those, rows that left for the size while they were still to be undone: the file is too small.",
+    ),
+    Spec("shadowproxy_ledger_set_aside_total", COUNTER, "files", (), "Corrupt ledgers that were renamed, and begun anew."),
+    Spec("shadowproxy_ledger_dropped_statuses_total", COUNTER, "rows", (), "Rows whose answer was not noted, as the disk was too slow."),
     Spec("shadowproxy_audit_up", GAUGE, "boolean", (), "1 while audit records reach their file."),
     Spec("shadowproxy_audit_dropped_total", COUNTER, "records", (), "Audit records that did not reach their file."),
     Spec(
@@ -472,6 +513,34 @@ def _sinks(house: SinkHouse, samples: _Samples) -> None:
     samples.add("sink_restarts_total", house.restarts)
 
 
+def _tests(books: Bookkeeping, samples: _Samples) -> None:
+    for law in books.law():
+        route = law["route"]
+        samples.add("shadow_test_writes_seen_total", law["seen"], route)
+        samples.add("shadow_test_writes_pending", law["pending"], route)
+        samples.add("shadow_test_writes_is_conserved", law["is_conserved"], route)
+        for fate, count in law["fates"].items():
+            samples.add("shadow_test_writes_total", count, route, fate)
+        answers: Counter[str] = Counter()
+        for outcome, count in books.counts.writes[route].answers.items():
+            answers[comparison.outcome_class(outcome)] += count
+        for outcome_class, count in answers.items():
+            samples.add("shadow_test_answers_total", count, route, outcome_class)
+    ledger = books.ledger
+    figures, removed = ledger.figures, ledger.retention.removed
+    samples.add("ledger_up", not ledger.problem)
+    samples.add("ledger_rows_total", figures.committed)
+    samples.add("ledger_refused_total", figures.refused)
+    samples.add_sketch("ledger_commit_seconds", dict(figures.latency))
+    samples.add("ledger_waiting", ledger.waiting)
+    samples.add("ledger_size_bytes", ledger.size_bytes())
+    for fate in FATES:
+        samples.add("ledger_removed_total", removed.total[fate], fate)
+    samples.add("ledger_removed_unscrubbed_total", removed.unscrubbed)
+    samples.add("ledger_set_aside_total", figures.set_aside)
+    samples.add("ledger_dropped_statuses_total", figures.dropped_statuses)
+
+
 def _control(supervisor: Supervisor, samples: _Samples) -> None:
     samples.add("kill_switch_on", supervisor.crew.is_killed)
     samples.add("config_generation", supervisor.configs.generation)
@@ -481,6 +550,7 @@ def _control(supervisor: Supervisor, samples: _Samples) -> None:
     samples.add("store_up", not supervisor.store.problem)
     samples.add("audit_up", not supervisor.audit.problem)
     _sinks(supervisor.sinks, samples)
+    _tests(supervisor.books, samples)
     for labels, count in supervisor.leaks.actions.items():
         samples.add("shadow_lost_tags_total", count, *labels)
     samples.add("lost_tags_undescribed_total", supervisor.leaks.dropped)

@@ -92,6 +92,8 @@ class Ledger:
         self.retention = Retention(retention_s, max_bytes)
         self._writer = Writer(self.path, self.retention, redact, now)
         self._settled = settled
+        # Held while rows are counted: nothing leaves meanwhile, or it would be counted twice, or not at all.
+        self._counting = threading.Lock()
         self._wake = threading.Condition()
         self._queue: list[Submission] = []
         self._statuses: dict[str, tuple[int, str]] = {}
@@ -192,10 +194,11 @@ class Ledger:
 
     def totals(self) -> dict[tuple[str, str], int]:
         """Rows recorded since this ledger was opened, by route and fate, those that have left included. Blocks. Raises as `rows`."""
-        removed = self.retention.removed
         nothing: dict[tuple[str, str], int] = {}
-        recorded = self._read(lambda connection: ledger_query.totals(connection, removed.after), nothing)
-        return dict(Counter(recorded) + removed.rows)
+        with self._counting:
+            removed = self.retention.removed
+            gone = Counter(removed.rows)
+            return dict(gone + Counter(self._read(lambda connection: ledger_query.totals(connection, removed.after), nothing)))
 
     def size_bytes(self) -> int:
         """What the file takes, with its log; 0 when it is not there."""
@@ -314,8 +317,12 @@ class Ledger:
         self._settled()
 
     def _tend(self) -> bool:
+        if not self._counting.acquire(blocking=False):
+            return False
         try:
             return self._writer.tend()
         except Exception:  # noqa: BLE001 as above
             _log.exception("the ledger cannot be tended")
             return False
+        finally:
+            self._counting.release()

@@ -32,7 +32,10 @@ def test_the_documentation_is_the_registry() -> None:
 def test_names_follow_the_conventions(spec: object) -> None:
     """What promtool's linter asks for: base units, _total on counters only, no type in the name."""
     name, kind, unit = spec.name, spec.kind, spec.unit  # type: ignore[attr-defined]
-    assert re.fullmatch(r"shadowproxy_[a-z0-9_]+|shadow_live_penalty_seconds|shadow_lost_tags_total", name)
+    assert re.fullmatch(
+        r"shadowproxy_[a-z0-9_]+|shadow_live_penalty_seconds|shadow_lost_tags_total|shadow_test_writes(_[a-z_]+)?|shadow_test_answers_total",
+        name,
+    )
     assert (kind == COUNTER) == name.endswith("_total")
     assert not re.search(r"_(count|sum|bucket|counter|gauge|histogram|ms|millis|milliseconds|minutes|kb|mb|percent)(_|$)", name)
     if unit in {"seconds", "bytes"}:
@@ -55,6 +58,8 @@ async def test_every_documented_metric_is_collected(api: Api) -> None:
     supervisor = api.supervisor
     supervisor.counts.add(supervisor.counts.accounts[0], full_tally())
     supervisor.judging.add(supervisor.counts.accounts[0], {"mirrors": {"all/shadow": World(random.Random(1)).tick(50)}})
+    tests = {"all": {"seen": 1, "sunk": 1, "pending": 0, "answers": {"201": 1}}}
+    supervisor.counts.add(supervisor.counts.accounts[0], {"type": "tally", "tests": tests})
     supervisor.leaks.add({"leaks": [call()], "leaks_dropped": 1})
     supervisor.sinks.counts["orders"] = SinkCounts(Counter({"201": 1}))
     _, _, text = await api("GET", "/metrics")
