@@ -443,4 +443,4 @@ def _answer(answer: Any) -> Answer:
             str(answer.get("outcome", "")), headers, digest=str(dropped.get("digest", "")), missing=str(dropped.get("reason") or "not kept")
         )
     body = base64.b64decode(answer.get("body") or "")
-    return Answer(str(answer.get("outcome", "")), headers, body, is_cut=bool(answer.get("cut")), is_decoded=True)
+    return Answer(str(answer.get("outcome", "")), headers, body, is_cut=bool(answer.get("cut")))

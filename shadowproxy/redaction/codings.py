@@ -15,6 +15,9 @@ from shadowproxy.errors import Unreadable
 LAYERS_LIMIT: Final = 3
 """Codings on top of one another."""
 
+MEMBERS_LIMIT: Final = 64
+"""Members of one gzip body: empty ones would cost time without end."""
+
 _WINDOW: Final = 8 * 1024 * 1024
 """Bytes of history that a Zstandard frame may ask for: what RFC 8878 section 3.1.1.1.2 recommends to support."""
 
@@ -72,7 +75,7 @@ def _undone(body: bytes, name: str, limit: int, *, is_cut: bool) -> bytes:
 def _inflated(body: bytes, window: int, limit: int, *, is_cut: bool) -> bytes:
     result = b""
     rest = body
-    while rest:
+    for _ in range(MEMBERS_LIMIT):
         machine = zlib.decompressobj(window)
         result += machine.decompress(rest, limit + 1 - len(result))
         if len(result) > limit:
@@ -82,7 +85,9 @@ def _inflated(body: bytes, window: int, limit: int, *, is_cut: bool) -> bytes:
                 raise Unreadable("a content coding that ends early")
             return result
         rest = machine.unused_data  # RFC 1952 section 2.2: members one after another
-    return result
+        if not rest:
+            return result
+    raise Unreadable(f"more than {MEMBERS_LIMIT} members")
 
 
 def _unbrotlied(body: bytes, limit: int, *, is_cut: bool) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 
 import brotli  # type: ignore[import-untyped]
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shadowproxy.errors import Unreadable
 from shadowproxy.redaction.codings import decode, text_of
@@ -42,6 +45,29 @@ def test_a_cut_body_is_decoded_as_far_as_it_goes(coding: str) -> None:
     assert TEXT.startswith(decode(cut, coding, LIMIT, is_cut=True))
     with pytest.raises(Unreadable):
         decode(cut, coding, LIMIT, is_cut=False)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate", "br", "zstd", "gzip, br", "zstd, deflate", "x"]), st.booleans())
+def test_bytes_of_any_kind_are_decoded_or_refused(body: bytes, coding: str, is_cut: bool) -> None:
+    """With the one documented error, under any coding and cut."""
+    with contextlib.suppress(Unreadable):
+        decode(body, coding, LIMIT, is_cut=is_cut)
+
+
+@given(st.sampled_from(sorted(CODED)), st.integers(0, 10_000), st.integers(0, 255))
+def test_damage_is_decoded_or_refused(coding: str, at: int, byte: int) -> None:
+    """One byte changed in a good body."""
+    coded = bytearray(CODED[coding])
+    coded[at % len(coded)] = byte
+    with contextlib.suppress(Unreadable):
+        decode(bytes(coded), coding, LIMIT, is_cut=False)
+
+
+def test_members_without_end_are_not_read() -> None:
+    """Empty ones would never come to the limit of the result."""
+    assert decode(gzip.compress(b"") * 63 + gzip.compress(b"x"), "gzip", LIMIT, is_cut=False) == b"x"
+    with pytest.raises(Unreadable, match="more than 64 members"):
+        decode(gzip.compress(b"") * 10_000, "gzip", LIMIT, is_cut=False)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])

@@ -1,7 +1,8 @@
 """One answer compared with another to the same request: status, header fields, body.
 
 When the status differs that is the finding: an error page is not compared with the order
-that live sent. What cannot be decoded or read is compared by its bytes, and says why.
+that live sent. What cannot be read is compared by its bytes, and says why. Content codings are off before an answer comes
+here: whoever takes secrets out has undone them, within limits (redaction.codings).
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.judge.bodies import documents, headers, paths, text
-from shadowproxy.judge.bodies.decode import Decoded, Limits, decode, text_of
 from shadowproxy.judge.bodies.difference import Bounds, Difference, Differences, Kind
-from shadowproxy.judge.bodies.documents import ContentType, Media, Unreadable
+from shadowproxy.judge.bodies.documents import ContentType, Media, Unreadable, text_of
 from shadowproxy.judge.bodies.fields import Walk
 from shadowproxy.judge.bodies.rules import Rules, Treatment
 
@@ -28,7 +28,7 @@ class Answer:
     """One answer as it was captured.
 
     `outcome` is its status code, or how else the leg ended (`timeout`, `reset`, ...).
-    `body` is as it was sent, in its content codings unless `is_decoded`; `is_cut` says that the capture ends before it did.
+    `body` is without content codings, whatever the fields say; `is_cut` says that the capture ends before it did.
     Of a body that was not kept `digest` tells whether it is another's, and `missing` why it was not.
     """
 
@@ -36,7 +36,6 @@ class Answer:
     headers: Fields = ()
     body: bytes = b""
     is_cut: bool = False
-    is_decoded: bool = False
     digest: str = ""
     missing: str = ""
 
@@ -75,7 +74,6 @@ def compare(
     shadow: Answer,
     *,
     rules: Rules | None = None,
-    limits: Limits | None = None,
     bounds: Bounds | None = None,
     watched: frozenset[str] = frozenset(),
 ) -> Compared:
@@ -85,7 +83,6 @@ def compare(
         live: what live answered.
         shadow: what the shadow, or the control, answered.
         rules: what people pinned.
-        limits: bounds of decoding.
         bounds: bounds of comparing.
         watched: paths whose equal values are counted too.
     """
@@ -101,7 +98,7 @@ def compare(
     if _are_same_bytes(live, shadow) and not watched:
         return Compared(tuple(found), dropped=found.dropped)
     walk = Walk(found, pinned, watched)
-    problem = _bodies(walk, live, shadow, limits)
+    problem = _bodies(walk, live, shadow)
     if walk.is_exhausted and not problem:
         problem = f"more than {found.bounds.nodes} values: the rest was not compared"
     return Compared(tuple(found), problem, found.dropped, agreed=walk.agreed)
@@ -111,40 +108,30 @@ _NO_RULES: Final = Rules()
 
 
 def _are_same_bytes(live: Answer, shadow: Answer) -> bool:
-    if (live.body, live.is_cut, live.digest, live.missing) != (shadow.body, shadow.is_cut, shadow.digest, shadow.missing):
-        return False
-    return live.is_decoded == shadow.is_decoded and (
-        live.is_decoded or live.header("content-encoding") == shadow.header("content-encoding")
-    )
+    return (live.body, live.is_cut, live.digest, live.missing) == (shadow.body, shadow.is_cut, shadow.digest, shadow.missing)
 
 
-def _bodies(walk: Walk, live: Answer, shadow: Answer, limits: Limits | None) -> str:
+def _bodies(walk: Walk, live: Answer, shadow: Answer) -> str:
     if walk.rules.at(paths.BODY).treat is Treatment.IGNORE:
         return ""
     if live.missing or shadow.missing:
         return _by_digest(walk.found, live, shadow)
-    one, other = _decoded(live, limits), _decoded(shadow, limits)
-    if one.content == other.content and not walk.watched:
-        return one.problem or other.problem
-    if not (one.is_whole and other.is_whole):
-        return _by_bytes(walk.found, one, other)
+    one, other = live.body, shadow.body
+    if live.is_cut or shadow.is_cut:
+        return _beginnings(walk.found, live, shadow)
     type_live, type_shadow = (
-        documents.content_type(live.header("content-type"), one.content),
-        documents.content_type(shadow.header("content-type"), other.content),
+        documents.content_type(live.header("content-type"), one),
+        documents.content_type(shadow.header("content-type"), other),
     )
     if type_live.media is not type_shadow.media:
-        _digest(walk.found, one.content, other.content)
+        _digest(walk.found, one, other)
         return f"{type_live.name or 'no type'} beside {type_shadow.name or 'no type'}: compared by bytes"
-    if not (one.content and other.content):
-        if one.content != other.content:
-            kind, turn = (Kind.MISSING, 1) if one.content else (Kind.EXTRA, -1)
-            walk.found.add(Difference(paths.BODY, kind, f"{len(one.content)} bytes", f"{len(other.content)} bytes", turn))
+    if not (one and other):
+        if one != other:
+            kind, turn = (Kind.MISSING, 1) if one else (Kind.EXTRA, -1)
+            walk.found.add(Difference(paths.BODY, kind, f"{len(one)} bytes", f"{len(other)} bytes", turn))
         return ""
-    return _documents(walk, one.content, other.content, type_live, type_shadow)
-
-
-def _decoded(answer: Answer, limits: Limits | None) -> Decoded:
-    return decode(answer.body, "" if answer.is_decoded else answer.header("content-encoding"), is_cut=answer.is_cut, limits=limits)
+    return _documents(walk, one, other, type_live, type_shadow)
 
 
 def _documents(walk: Walk, live: bytes, shadow: bytes, type_live: ContentType, type_shadow: ContentType) -> str:
@@ -177,24 +164,13 @@ _READERS: Final[Mapping[Media, Callable[[str], Json | Unreadable]]] = {
 }
 
 
-def _by_bytes(found: Differences, one: Decoded, other: Decoded) -> str:
-    """Compare as much as there is of both; what could not be decoded on one side only is a difference by itself."""
-    problem = one.problem or other.problem
-    if one.is_whole != other.is_whole and not _is_cut(one, other):
-        _digest(found, one.content, other.content, is_unreadable=True)
-        return f"{problem}: compared by bytes"
-    length = min(len(one.content), len(other.content))
-    if (
-        one.content[:length] != other.content[:length]
-        or (one.is_whole and length < len(other.content))
-        or (other.is_whole and length < len(one.content))
-    ):
-        _digest(found, one.content, other.content)
-    return f"{problem}: the first {length} bytes were compared"
-
-
-def _is_cut(one: Decoded, other: Decoded) -> bool:
-    return "cut" in (one.problem or other.problem)
+def _beginnings(found: Differences, live: Answer, shadow: Answer) -> str:
+    """Compare as much as there is of both. A whole body that ends where the other goes on is another one."""
+    one, other = live.body, shadow.body
+    length = min(len(one), len(other))
+    if one[:length] != other[:length] or (not live.is_cut and length < len(other)) or (not shadow.is_cut and length < len(one)):
+        _digest(found, one, other)
+    return f"the capture was cut: the first {length} bytes were compared"
 
 
 def _by_digest(found: Differences, live: Answer, shadow: Answer) -> str:

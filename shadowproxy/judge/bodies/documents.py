@@ -8,6 +8,7 @@ readers have it).
 
 from __future__ import annotations
 
+import codecs
 import enum
 import json
 from collections import Counter
@@ -105,6 +106,23 @@ def _media(name: str) -> Media:
     if name.startswith("text/") or name in _TEXT:
         return Media.TEXT
     return Media.OTHER
+
+
+def text_of(content: bytes, charset: str) -> str | None:
+    """The characters of `content`, or None when its charset is unknown or not kept.
+
+    Args:
+        content: decoded bytes.
+        charset: what the Content-Type names; empty means UTF-8, with a byte order mark taken off.
+    """
+    name = charset or "utf-8"
+    try:
+        if codecs.lookup(name).name == "utf-8":
+            name = "utf-8-sig"
+        decoded = content.decode(name)
+    except (LookupError, ValueError):
+        return None
+    return decoded if isinstance(decoded, str) else None
 
 
 def read_json(text: str) -> Json | Unreadable:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 
-import brotli  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,8 +27,7 @@ ANSWERS = st.builds(
             ]
         )
     ).map(tuple),
-    st.binary(max_size=60) | st.sampled_from([b'{"a": 1}', gzip.compress(b'{"a": 2}'), b"<p>1</p>", brotli.compress(b"[1]")]),
-    st.booleans(),
+    st.binary(max_size=60) | st.sampled_from([b'{"a": 1}', b'{"a": 2}', b"<p>1</p>", b"[1]"]),
     st.booleans(),
 )
 
@@ -49,12 +46,9 @@ def test_no_answers_raise(live: Answer, shadow: Answer) -> None:
 
 
 def test_the_same_document_in_two_codings_is_the_same() -> None:
-    """Only the coding differs, and that is said of the header."""
+    """Only the coding differs, and that is said of the header: bodies come without."""
     body = json.dumps({"a": list(range(50))}).encode()
-    live, shadow = (
-        Answer("200", (JSON, ("Content-Encoding", "gzip")), gzip.compress(body)),
-        Answer("200", (JSON, ("Content-Encoding", "br")), brotli.compress(body)),
-    )
+    live, shadow = (Answer("200", (JSON, ("Content-Encoding", coding)), body) for coding in ("gzip", "br"))
     assert said(live, shadow) == ([("header.content-encoding", "value")], "")
 
 
@@ -90,11 +84,6 @@ def test_an_answer_that_did_not_come_is_not_compared() -> None:
         (Answer("200", digest="x", missing="not text"), Answer("200", digest="y", missing="not text"), [("body", "digest")]),
         (Answer("200", digest="x", missing="not text"), Answer("200", digest="x", missing="not text"), []),
         (Answer("200", digest="x", missing="not text"), Answer("200", body=b"1"), [("body", "unreadable")]),
-        (
-            Answer("200", (JSON, ("Content-Encoding", "gzip")), b"x"),
-            Answer("200", (JSON, ("Content-Encoding", "gzip")), gzip.compress(b"x")),
-            [("body", "unreadable")],
-        ),
     ],
 )
 def test_what_cannot_be_read_is_compared_by_its_bytes(live: Answer, shadow: Answer, expected: list[tuple[str, str]]) -> None:

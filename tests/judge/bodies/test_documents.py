@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.judge.bodies.documents import Media, NotANumber, Repeated, Unreadable, content_type, read_form, read_json, read_json_lines
+from shadowproxy.judge.bodies.documents import (
+    Media,
+    NotANumber,
+    Repeated,
+    Unreadable,
+    content_type,
+    read_form,
+    read_json,
+    read_json_lines,
+    text_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +107,20 @@ def test_media(value: str, content: bytes, media: Media) -> None:
 def test_a_charset_is_unquoted() -> None:
     """RFC 9110, section 8.3.1: both spellings are the same."""
     assert content_type('text/html; charset="ISO-8859-2"').charset == "ISO-8859-2"
+
+
+@pytest.mark.parametrize(
+    ("content", "charset", "text"),
+    [
+        ("žluť".encode(), "", "žluť"),
+        (b"\xef\xbb\xbf{}", "utf-8", "{}"),
+        ("žluť".encode("iso8859-2"), "ISO-8859-2", "žluť"),
+        (b"\xff", "", None),
+        (b"a", "no-such-charset", None),
+        (b"a", "hex", None),
+        (b"a", "a\x00b", None),
+    ],
+)
+def test_charsets(content: bytes, charset: str, text: str | None) -> None:
+    """A charset that is unknown, not kept, or no charset at all is None and never raises."""
+    assert text_of(content, charset) == text
