@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from shadowproxy.propagate import tagged
 from shadowproxy.propagate.sql import SqlTenancy, TenancyLost
 from shadowproxy.propagate.sql_sqlalchemy import install
-from tests.propagate.shadows import PROMISES, SHADOWS, WRITE, Library, lamps
+from tests.propagate.shadows import PROMISES, READ, SHADOWS, WRITE, Library, lamps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -154,3 +156,21 @@ def test_other_databases_get_comments_only() -> None:
         f"/* SHARDINGSPHERE_HINT: SHADOW=true */ SELECT 1 /*tenant='canary-7',traceparent='{carried.traceparent}'*/",
     ]
     engine.dispose()
+
+
+async def test_the_example_of_the_documentation(shop: str) -> None:
+    """As it stands in docs/guard-postgres.md: a pool of each library, and no lamp of production's is sold by tests."""
+    text = (Path(__file__).parents[2] / "docs" / "guard-postgres.md").read_text()
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], names)
+    with tagged("canary-7"):
+        with names["pool"](shop) as pool, pool.connection() as connection:
+            connection.execute(WRITE)
+        engine = names["engine"](shop.replace("postgresql", "postgresql+psycopg"))
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text(WRITE))
+        engine.dispose()
+        async with await names["serve"](shop) as pool:
+            await pool.execute(WRITE)
+            assert await pool.fetchval(READ) == 7
+    assert lamps(shop) == 10
