@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 from shadowproxy.config.tenancy import LostTags
 from shadowproxy.dataplane.forwarded import is_looping
 from shadowproxy.dataplane.gate import TAG, TRACE, Gate, without_passport
+from shadowproxy.dataplane.head import CRLF
 from shadowproxy.dataplane.tagging import with_tag
 from shadowproxy.dataplane.tally import TenancyTally
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.errors import BadRequest, PassportRefused
 from shadowproxy.passports import Digest, Pending, Reason, refused
 from shadowproxy.policy import bare_host
-from shadowproxy.policy.tenancy import LIVE, REFUSE, UNRULED, DestinationPolicy, refusal
+from shadowproxy.policy.tenancy import LIVE, REFUSE, TO_UNDO, UNRULED, DestinationPolicy, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,9 @@ WAIT_NS: Final = 5 * 10**9
 
 LEAKS_LIMIT: Final = 200
 """Calls that lost their tag, told to control in one report; more are only counted."""
+
+LOCATION_LIMIT: Final = 2048
+"""Characters of a Location that are told to control."""
 
 CLIENT_LEFT: Final = 499
 """Status of a write that was written down and never sent, as its client left."""
@@ -69,7 +73,7 @@ class Admissions:
         self._waiting: dict[str, tuple[int, Admission]] = {}
         self._nonces: list[tuple[str, list[Any]]] = []
         self._asked: dict[int, list[str]] = {}
-        self._statuses: dict[str, int] = {}
+        self._statuses: dict[str, int | list[int | str]] = {}
         self._is_flush_due = False
         self.soon: Callable[[Callable[[], None]], object] = _soon
 
@@ -97,9 +101,9 @@ class Admissions:
         self._nonces.append((admission.id, admission.nonce))
         self._flush_soon()
 
-    def status(self, row: str, status: int) -> None:
-        """Note how a write was answered in the end; nobody waits for that."""
-        self._statuses[row] = status
+    def status(self, row: str, status: int, location: str = "") -> None:
+        """Note how a write was answered in the end, and where what it created is; nobody waits for that."""
+        self._statuses[row] = [status, location] if location else status
 
     def _flush_soon(self) -> None:
         """Everything of this round of the loop goes in one message."""
@@ -463,7 +467,17 @@ class Admission:
         """The exchange is over: `status` of the answer."""
         self._let_go()
         if self._is_write:
-            self._shared.status(self.id, status)
+            self._shared.status(self.id, status, self._location())
+
+    def _location(self) -> str:
+        """Where what was created is, if live or a partition said so: it is how a write is undone."""
+        answer = self.exchange.answer
+        if answer is None or self.destination is None or self.destination.fate not in TO_UNDO:
+            return ""
+        for line in answer.wire.split(CRLF):
+            if line[:9].lower() == b"location:":
+                return line[9:].strip(b" \t").decode("latin-1")[:LOCATION_LIMIT]
+        return ""
 
     def on_client_gone(self) -> None:
         """The client left. A row that was asked for comes all the same, and says that nothing was sent."""

@@ -25,7 +25,7 @@ Worker to control
     stalled   {seconds: float}                   the event loop was held up this long
     captured  {pairs: [Capture, ...]}            pairs that were kept whole, after the tally that counts them; not redacted yet
     ledger    {rows: [Row, ...]}                 tagged writes to be made durable before they are carried out; answered by ledger_done
-    ledger_status {statuses: {row id: status}}   how they were answered in the end; not answered
+    ledger_status {statuses: {row id: status or [status, Location]}}   how they were answered in the end; not answered
     nonces    {id: int, nonces: [[key id, nonce, unix seconds of expiry], ...]}    answered by nonces_done
 
 Tally (counts are deltas since the last tally of this worker; gauges are marked =)

@@ -54,6 +54,9 @@ class DestinationPolicy:
         return FATES[self.kind]
 
 
+TO_UNDO: Final = frozenset({"passed", "partitioned"})
+"""Fates of writes that changed something somewhere."""
+
 FATES: Final = ("passed", "sunk", "partitioned", "refused", "refused")
 """By kind: every tagged write has exactly one of these."""
 
