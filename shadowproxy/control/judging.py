@@ -344,10 +344,18 @@ class Judging:
         case.history = History()
         case.outcome = Outcome.UNDECIDED
         case.standing = None
-        case.left_out = {(account, key): UNKNOWN for account in self._counts.accounts for key in (case.key, case.key + CONTROL)}
-        case.left_out_until = self._monotonic() + case.pair_timeout + GRACE_S
+        self._leave_out(case)
         self.findings.restart(case.key)
         self.on_turn()
+
+    def leave_out_under_way(self) -> None:
+        """Mirroring was stopped. Of the pairs under way those go on whose shadow has answered: the slow ones would be missing, so none counts."""
+        for case in self._cases.values():
+            self._leave_out(case)
+
+    def _leave_out(self, case: Case) -> None:
+        case.left_out = {(account, key): UNKNOWN for account in self._counts.accounts for key in (case.key, case.key + CONTROL)}
+        case.left_out_until = self._monotonic() + case.pair_timeout + GRACE_S
 
     def _add(self, case: Case, account: Account, counted: Mapping[str, Any], now: float) -> None:
         case.lags[account] = counted.get("lag_ns", 0) / NS
@@ -365,7 +373,7 @@ class Judging:
             self._look(case, now)
 
     def _is_left_out(self, case: Case, account: Account, key: str, counted: Mapping[str, Any], now: float) -> bool:
-        """Whether a tick may have pairs of the epoch before."""
+        """Whether a tick may have pairs of the epoch before, or of those that a kill went through."""
         left = case.left_out.get((account, key))
         if left is None:
             return False

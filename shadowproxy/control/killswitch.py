@@ -61,10 +61,11 @@ class Switched:
 class KillSwitch:
     """Whether mirroring is stopped, here and in every worker, now and after a restart."""
 
-    def __init__(self, crew: Crew, store: Store, audit: Audit) -> None:
+    def __init__(self, crew: Crew, store: Store, audit: Audit, on_kill: Callable[[], None] = lambda: None) -> None:
         self._crew = crew
         self._store = store
         self._audit = audit
+        self._on_kill = on_kill
         self._orders = 0
 
     @property
@@ -94,6 +95,8 @@ class KillSwitch:
         order = self._orders
         started = time.monotonic()
         waited = self._crew.switch(order, is_killed=is_killed)
+        if is_killed:
+            self._on_kill()
         action = "kill" if is_killed else "resume"
         _log.critical("%s by %s from %s: mirroring %s", action, actor.name, actor.source, "stops" if is_killed else "resumes")
         persisting = asyncio.ensure_future(self._persist(is_killed=is_killed))

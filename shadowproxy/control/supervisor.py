@@ -125,7 +125,7 @@ class Supervisor:
         self.exemplars = Exemplars(self.store, _rules_of(config).digest)
         self.judging.findings.exemplars = self.exemplars.ids
         self.judging.findings.fields = self._fields_of
-        self.switch = KillSwitch(self.crew, self.store, self.audit)
+        self.switch = KillSwitch(self.crew, self.store, self.audit, self.judging.leave_out_under_way)
         self.token: Token | None = None
 
     def __repr__(self) -> str:

@@ -432,3 +432,14 @@ def test_a_turn_is_told(bench: Bench) -> None:
     assert len(told) == 1
     bench.judging.restart(KEY, "test")
     assert len(told) == 2
+
+
+def test_pairs_that_a_kill_went_through_count_for_neither_side(bench: Bench) -> None:
+    """Copies that were still waiting for the shadow are cut off, and those that were not are not: what is reported next is left out, not the evidence."""
+    bench.tick(matrix_tick(**{"200,200": 20}))
+    bench.judging.leave_out_under_way()
+    bench.tick(matrix_tick(**{"200,200": 4}) | {"pending": 2})
+    bench.tick(matrix_tick(**{"200,200": 2}))
+    assert (bench.verdict().pairs, bench.verdict().epoch) == (20, 1)
+    bench.tick(matrix_tick(**{"200,200": 3}))
+    assert bench.verdict().pairs == 23
