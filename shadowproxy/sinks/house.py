@@ -87,7 +87,7 @@ class House:
         source = source_of(config, one.name)
         try:
             responders = list(self._responders(one, source))
-        except (ShadowproxyError, OSError, ImportError) as error:
+        except (ShadowproxyError, OSError, ImportError, ValueError) as error:
             problem = str(error)
             _log.error("sink %s: %s", one.name, problem)
         sink = Sink(one, self.shelf, responders, is_asked=source.is_asked)
@@ -99,9 +99,19 @@ class House:
             yield Payment(one.name, self.shelf, is_asked=source.is_asked)
         elif one.preset is not Preset.NONE:
             yield Mailbox(one.name, one.preset, self.shelf, is_asked=source.is_asked)
+        document = None
+        if one.openapi is not None:
+            # Only who uses it needs what it imports: the extra `sinks`.
+            from shadowproxy.sinks.openapi import OpenApi  # noqa: PLC0415
+
+            document = OpenApi(one.openapi.file, is_validated=one.openapi.validate and one.resources is None)
+            if one.openapi.validate and one.resources is not None:
+                yield document.checking()
         if one.resources is not None:
             live = Live(source.fleet, source.rewrite, one.resources.timeout, self._client) if source.fleet is not None else None
             yield Resources(one.name, one.resources, self.shelf, live, is_asked=source.is_asked)
+        if document is not None:
+            yield document
 
     def _client(self) -> ClientSession:
         """The HTTP client of the process, opened when the first sink asks live."""

@@ -15,6 +15,7 @@ from tests.sinks.kit import ask, config_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -92,3 +93,23 @@ async def test_a_sink_that_cannot_be_built_says_so_and_others_work(served: Serve
     await served.follow({})
     assert (await ask(served.url, "POST", "/orders", json={}))[0] == 200
     assert repr(served.house) == "<House ['s']>"
+
+
+async def test_a_document_answers_or_checks_what_is_kept(served: Served, tmp_path: Path) -> None:
+    """By itself it answers; beside resources it only says what is allowed. A document that is none is a problem of that sink."""
+    file = tmp_path / "shop.json"
+    post = {
+        "requestBody": {"content": {"application/json": {"schema": {"required": ["n"]}}}},
+        "responses": {"201": {"content": {"application/json": {"example": 5}}}},
+    }
+    file.write_text(json.dumps({"openapi": "3.1.0", "paths": {"/orders": {"post": post}}}))
+    await served.follow({"openapi": str(file)})
+    assert (await ask(served.url, "POST", "/orders", json={"n": 1}))[::2] == (201, 5)
+    assert (await ask(served.url, "POST", "/other", json={"n": 1}))[0] == 404
+    await served.follow({"openapi": str(file), "resources": {"collections": ["/orders", "/other"]}})
+    assert (await ask(served.url, "POST", "/orders", json={}))[2]["problems"] == [{"path": "body", "message": "'n' is a required property"}]
+    assert (await ask(served.url, "POST", "/orders", json={"n": 1}))[2]["n"] == 1
+    assert (await ask(served.url, "POST", "/other", json={}))[0] == 201
+    file.write_text("{}")
+    await served.follow({"openapi": str(file)})
+    assert "no OpenAPI" in (await ask(served.url, "POST", "/orders", json={"n": 1}))[2]["detail"]
