@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg import sql
 from shadowproxy.guard import postgres as guards
 from tests.guard import shop as shops
 from tests.guard.shop import TENANT, session
+from tests.kit.postgres import WHEEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +81,54 @@ def test_applying_again_changes_nothing(shop: str, options: dict[str, Any]) -> N
     if options["mode"] == "divert":
         with session(shop, TENANT, diverted=True) as connection:
             assert connection.execute("SELECT n FROM stock WHERE thing = 'kept'").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("options", MODES, ids=lambda options: options["mode"])
+def test_dumps_carry_the_guard(shop: str, postgres: PostgresServer, options: dict[str, Any]) -> None:
+    """A restored database is guarded as the first one was, tenants' rows included, and lets its guard go as well."""
+    assert WHEEL is not None
+    programs = WHEEL / "pginstall" / "bin"
+    before = definitions(shop)
+    shops.apply(shop, **options)
+    with session(shop, TENANT, diverted=True) as connection:
+        if options["mode"] == "divert":
+            connection.execute("UPDATE stock SET n = 3")
+            connection.commit()
+    copy = postgres.create()
+    dump = subprocess.run([programs / "pg_dump", shop], capture_output=True, check=True).stdout
+    subprocess.run([programs / "psql", "-q", "-v", "ON_ERROR_STOP=1", copy], input=dump, capture_output=True, check=True)
+    assert definitions(copy) == definitions(shop)
+    with session(copy, TENANT, diverted=True) as connection:
+        assert shops.findings(connection) == []
+        if options["mode"] == "divert":
+            assert connection.execute("UPDATE stock SET n = n + 1 RETURNING n").fetchall() == [(4,)] * 5
+    shops.remove(copy)
+    assert definitions(copy) == before
+    postgres.drop(copy)
+
+
+@pytest.mark.parametrize("options", MODES, ids=lambda options: options["mode"])
+def test_the_owner_of_the_tables_needs_no_superuser(
+    database: str, postgres: PostgresServer, make_role: Callable[[str], str], options: dict[str, Any]
+) -> None:
+    """A service's own role guards its own tables, is bound by the guard, and takes it away."""
+    role = make_role(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            f"ALTER ROLE {role} LOGIN; GRANT CREATE ON DATABASE {connection.info.dbname} TO {role}; GRANT CREATE ON SCHEMA public TO {role}".encode()
+        )
+    own = postgres.dsn(database.rpartition("/")[2], role)
+    with psycopg.connect(own, autocommit=True) as connection:
+        connection.execute(shops.SHOP.encode())
+    before = definitions(own)
+    shops.apply(own, **{**options, "has_events": False})
+    with session(own, TENANT, diverted=True) as connection:
+        assert shops.findings(connection) == []
+        assert refusal(connection, "DELETE FROM log") == guards.REFUSED
+        if options["mode"] == "divert":
+            assert connection.execute("INSERT INTO orders (customer) VALUES (1) RETURNING cents").fetchall() == [(100,)]
+    shops.remove(own)
+    assert definitions(own) == before
 
 
 def test_applying_fails_whole(shop: str) -> None:

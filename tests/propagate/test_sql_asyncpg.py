@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import itertools
+import random
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 
 from shadowproxy.guard.postgres import REFUSED
-from shadowproxy.propagate import tagged
+from shadowproxy.propagate import NOTHING, carrying, tagged
 from shadowproxy.propagate.sql import SqlTenancy
 from shadowproxy.propagate.sql_asyncpg import connection_class
 from tests.propagate.shadows import PROMISES, READ, SHADOWS, WRITE, Library, lamps
@@ -136,6 +139,30 @@ async def test_a_prepared_statement_serves_whoever_runs_it(pool: Any, shop: str)
                 await write.fetch()
                 assert await read.fetchval() == 9 - n
             assert await read.fetchval() == lamps(shop) == 10
+
+
+async def test_tenants_and_production_at_once(shop: str) -> None:
+    """Tasks of production and of tenants share a pool at random: production sells exactly what production sold, and each tenant what it sold."""
+    tenancy, turns = SqlTenancy(shadow_schema=SHADOWS), 40
+    who = ["", "canary-7", "canary-8"] * turns
+    random.Random(4).shuffle(who)
+    async with asyncpg.create_pool(shop, min_size=3, max_size=3, connection_class=connection_class(tenancy)) as pool:
+        await pool.execute("UPDATE stock SET n = 1000")
+
+        async def buy(tenant: str) -> None:
+            with tagged(tenant) if tenant else carrying(NOTHING):
+                async with pool.acquire() as connection, connection.transaction():
+                    await connection.execute("INSERT INTO stock VALUES ($1, 1)", str(next(numbers)))
+                    await asyncio.sleep(0)
+                    if not tenant:
+                        await connection.execute(WRITE)
+
+        numbers = itertools.count()
+        await asyncio.gather(*(buy(tenant) for tenant in who))
+        assert (lamps(shop), await pool.fetchval("SELECT count(*) FROM stock")) == (1000 - turns, turns + 1)
+        for tenant in ("canary-7", "canary-8"):
+            with tagged(tenant):
+                assert await pool.fetchval("SELECT count(*) FROM stock") == 2 * turns + 1
 
 
 async def test_comments_are_there_for_test_traffic_only(shop: str) -> None:

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS shadowproxy.guarded_schemas (
 
 -- How row-level security stood before, so that --remove puts it back.
 CREATE TABLE IF NOT EXISTS shadowproxy.security_before (
-  relation oid PRIMARY KEY,
+  relation regclass PRIMARY KEY,
   was_enabled boolean NOT NULL,
   was_forced boolean NOT NULL
 );
