@@ -6,7 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import psycopg
@@ -72,7 +72,7 @@ def _accepts(port: int) -> bool:
 def test_tenants_and_production_share_a_connection(bounced: str, shop: str) -> None:
     """Transaction by transaction in turn, and also between statements of connections that are open at once: none is taken for another's."""
     carrying = connection_class(DIVERTING)
-    options = {"autocommit": True, "prepare_threshold": None}
+    options: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
     with carrying.connect(bounced, **options) as one, carrying.connect(bounced, **options) as other:
         for n in range(5):
             with tagged("canary-7"), one.transaction():
