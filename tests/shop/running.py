@@ -89,11 +89,17 @@ class Shop:
         host, port = self.proxy.address("front")
         return f"http://{host}:{port}"
 
-    def replace(self, name: str, forgets: str = "") -> None:
-        """Put another build of a service in the place of the one that runs, at an address of its own, and wait until the proxy uses it."""
+    def replace(self, name: str, forgets: str = "", out: str = "") -> None:
+        """Put another build of a service in the place of the one that runs, at an address of its own, and wait until the proxy uses it.
+
+        Args:
+            name: of the service.
+            forgets: what it leaves out.
+            out: the listener that it calls through; by default its own.
+        """
         before = self._running.pop(name)
         self.config["fleets"][name]["endpoints"] = [f"http://{HOST}:{free_port()}"]
-        self._start(name, forgets)
+        self._start(name, forgets, out)
         self._wait(name)
         self.reload()
         _end(before)
@@ -117,7 +123,11 @@ class Shop:
         """`shadowproxy audit`, as a team's CI runs it: with the shop's probes, searching its database, its mailbox and what was charged."""
         host, port = self.proxy.admin
         return self._command(
-            {"SHOP_DATABASE": self.database, "SHADOWPROXY_TOKEN": self.proxy.token, "SHADOWPROXY_ADMIN": f"http://{host}:{port}"},
+            {
+                "SHOP_DATABASE": self.database,
+                "SHADOWPROXY_ADMIN": f"http://{host}:{port}",
+                "SHADOWPROXY_TOKEN_FILE": self.proxy.config["admin"]["token_file"],
+            },
             "audit", "--probes", str(PROBES), "--sql", "env:SHOP_DATABASE",
             "--search", self.url("payments") + "/v1/charges", "--search", self.url("mail") + "/messages", "--settle", "0.3", *arguments,
         )  # fmt: skip
@@ -137,10 +147,11 @@ class Shop:
         return found[self._forgotten[1] :]
 
     def forget(self) -> None:
-        """Empty production's tables, and leave out from now on what was charged and sent before."""
+        """Empty production's tables but for the shop's own cart, and leave out from now on what was charged and sent before."""
         with psycopg.connect(self.database) as connection:
             connection.execute("DELETE FROM public.orders")
             connection.execute("DELETE FROM public.cart_items")
+            connection.execute("INSERT INTO cart_items (cart, sku, quantity, cents, note) VALUES ('house', 'mug', 1, 750, '')")
         charged, sent = self._forgotten
         self._forgotten = charged + len(self.charges()), sent + len(self.inbox())
 
@@ -177,11 +188,12 @@ class Shop:
         """What the services wrote."""
         return (self._directory / "services").read_text("utf-8", "replace")
 
-    def _start(self, name: str, forgets: str = "") -> None:
+    def _start(self, name: str, forgets: str = "", out: str = "") -> None:
         is_next = name == NEXT
-        out = self.config["listen"][2 if is_next else 1]["address"]
+        listener = out or ("next-out" if is_next else "out")
+        address = next(one["address"] for one in self.config["listen"] if one["name"] == listener)
         port = self.url(name).rpartition(":")[2]
-        arguments = ["--port", port, "--out", f"http://{out}", "--forgets", forgets]
+        arguments = ["--port", port, "--out", f"http://{address}", "--forgets", forgets]
         if name in WITH_DATABASE:
             arguments += ["--dsn", self.shadow_database if is_next else self.database]
         if is_next:
