@@ -201,6 +201,45 @@ def test_check_sees_that_a_table_has_moved_on(shop: str) -> None:
         connection.execute("INSERT INTO log (level) VALUES ('new'); INSERT INTO stock VALUES ('big', 1::bigint << 40)")
 
 
+def test_foreign_keys_cross_schemas(shop: str) -> None:
+    """A row of one schema's shadow may refer to one of another's, whichever was guarded first."""
+    with psycopg.connect(shop, autocommit=True) as connection:
+        connection.execute(
+            "CREATE SCHEMA billing; CREATE TABLE billing.bills (id int PRIMARY KEY, order_id int REFERENCES public.orders ON DELETE CASCADE)"
+        )
+    shops.apply(shop, mode="divert", schemas=("billing", "public"))
+    with session(shop, TENANT, diverted=True) as connection:
+        connection.execute("SET LOCAL search_path = shadow_public, shadow_billing")
+        connection.execute("INSERT INTO orders (id, customer) VALUES (77, 1); INSERT INTO bills VALUES (1, 77)")
+        assert refusal(connection, "INSERT INTO bills VALUES (2, 78)") == "23503"
+        connection.execute("DELETE FROM orders WHERE id = 77")
+        assert connection.execute("SELECT FROM bills").rowcount == 0
+
+
+def test_names_may_change_hands(shop: str) -> None:
+    """A table where a sequence was, and the other way round."""
+    shops.apply(shop, mode="divert")
+    with psycopg.connect(shop, autocommit=True) as connection:
+        connection.execute(
+            "ALTER TABLE invoices ALTER number DROP DEFAULT; DROP SEQUENCE invoice_numbers; CREATE TABLE invoice_numbers (a int PRIMARY KEY)"
+        )
+        connection.execute("DROP TABLE log; CREATE SEQUENCE log; ALTER TABLE stock RENAME TO wares")
+    shops.apply(shop, mode="divert")
+    with session(shop, TENANT, diverted=True) as connection:
+        assert shops.findings(connection) == []
+        connection.execute("INSERT INTO invoice_numbers VALUES (1); DELETE FROM wares")
+        assert connection.execute("SELECT nextval('log') >= 1 << 30").fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize("options", MODES, ids=lambda options: options["mode"])
+def test_applying_again_waits_for_nobody(shop: str, options: dict[str, Any]) -> None:
+    """Where nothing is missing no lock is taken that a writer of production would notice, or that would wait for one."""
+    shops.apply(shop, **options)
+    with session(shop, None) as busy:
+        busy.execute("UPDATE stock SET n = 0; UPDATE orders SET cents = 0")
+        shops.apply(shop, lock_timeout_ms=200, **options)
+
+
 def test_check_needs_no_rights(shop: str, make_role: Callable[[str], str]) -> None:
     """Whoever may connect can be told; nothing is written."""
     shops.apply(shop)

@@ -31,10 +31,25 @@ DECLARE
   how shadowproxy.guarded_schemas;
   relation regclass;
   found regclass[];
-  gone name;
+  gone record;
 BEGIN
   PERFORM shadowproxy.prepare_shadows(target_schema);
   SELECT * INTO how FROM shadowproxy.guarded_schemas WHERE schema_name = target_schema;
+  -- Shadows of what is gone.
+  FOR gone IN
+    SELECT s.relname, s.relkind FROM pg_class s WHERE s.relkind IN ('r', 'S')
+      AND s.relnamespace = to_regnamespace(quote_ident(CASE WHEN s.relkind = 'S' THEN how.view_schema ELSE how.rows_schema END))
+      AND NOT EXISTS (
+        SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace(quote_ident(target_schema)) AND c.relname = s.relname
+          AND (c.relkind = 'S') = (s.relkind = 'S') AND c.relkind IN ('r', 'p', 'f', 'S'))
+  LOOP
+    IF gone.relkind = 'S' THEN
+      EXECUTE format('DROP SEQUENCE %I.%I CASCADE', how.view_schema, gone.relname);
+    ELSE
+      EXECUTE format('DROP TABLE %I.%I CASCADE', how.rows_schema, gone.relname);
+      EXECUTE format('DROP FUNCTION IF EXISTS %I.%I()', how.rows_schema, gone.relname);
+    END IF;
+  END LOOP;
   PERFORM shadowproxy.divert_sequence(c.oid, how.view_schema) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = target_schema AND c.relkind = 'S';
   -- Partitions are written to through their parents; a table without columns has nothing to divert.
@@ -44,21 +59,10 @@ BEGIN
   FOREACH relation IN ARRAY found LOOP
     PERFORM shadowproxy.divert_reads(relation, how.view_schema, how.rows_schema);
   END LOOP;
-  -- Shadows of tables that are gone.
-  FOR gone IN
-    SELECT c.relname FROM pg_class c WHERE c.relnamespace = to_regnamespace(quote_ident(how.rows_schema)) AND c.relkind = 'r'
-      AND NOT EXISTS (SELECT FROM pg_class t WHERE t.relname = c.relname AND t.relnamespace = to_regnamespace(quote_ident(target_schema)))
-  LOOP
-    EXECUTE format('DROP TABLE %I.%I CASCADE', how.rows_schema, gone);
-    EXECUTE format('DROP FUNCTION IF EXISTS %I.%I()', how.rows_schema, gone);
-  END LOOP;
-  -- Writers look at each other's views, so that all of these have to be there; and one that was made before may miss a new one's.
-  FOR relation IN
-    SELECT t FROM shadowproxy.tables_of(target_schema) AS t
-    WHERE shadowproxy.seen_as(t) <> t::text AND to_regclass(shadowproxy.shadow_of(t, how.rows_schema)) IS NOT NULL
-  LOOP
-    PERFORM shadowproxy.divert_writes(relation, how.view_schema, how.rows_schema);
-  END LOOP;
+  -- Writers look at each other's views, also in other schemas: they are made when all of these are there, and made again when one comes.
+  PERFORM shadowproxy.divert_writes(t, g.view_schema, g.rows_schema)
+  FROM shadowproxy.guarded_schemas g, shadowproxy.tables_of(g.schema_name) AS t
+  WHERE shadowproxy.seen_as(t) <> t::text AND to_regclass(shadowproxy.shadow_of(t, g.rows_schema)) IS NOT NULL;
   RETURN found;
 END $guard$;
 
