@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy import __version__
@@ -28,6 +28,7 @@ from shadowproxy.judge.criteria import Criteria
 from shadowproxy.judge.evidence import MirrorEvidence, combined
 from shadowproxy.judge.snapshot import Plain, dump, load
 from shadowproxy.judge.verdict import Circumstances, Outcome, Previous
+from shadowproxy.judge.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -412,7 +413,7 @@ class Judging:
     def _conclude(self, case: Case) -> Verdict:
         is_conserved = self.is_conserved(case.key)
         outcome = outcome_of(case.shown, is_conserved=is_conserved)
-        return conclude(
+        verdict = conclude(
             case.shown,
             Circumstances(
                 route=case.route,
@@ -429,6 +430,11 @@ class Judging:
                 history=case.history.points(self._point(case, outcome)),
             ),
         )
+        if not case.unconfirmed or outcome is not Outcome.UNDECIDED:
+            return verdict
+        fleets, seen = " and ".join(sorted(case.unconfirmed)), count(case.evidence.pairs.pairs, "pair")
+        waits = f"{seen} from before a restart of the proxy count as soon as {fleets} answers with the same build as then"
+        return replace(verdict, summary=waits, reasons=(waits,))
 
 
 def criteria_of(mirror: Mirror) -> Criteria:

@@ -381,6 +381,10 @@ class TestBuilds:
         later = self.resumed(bench)
         pairs = bench.verdict().pairs
         assert (later.verdict().verdict, later.verdict().pairs) == (Outcome.UNDECIDED, 0)
+        assert (
+            later.verdict().summary
+            == f"{pairs} pairs from before a restart of the proxy count as soon as shadow answers with the same build as then"
+        )
         later.tick(matrix_tick(**{"200,200": 5}))
         (case,) = later.judging.cases
         assert (later.verdict().pairs, later.judging.standing(case).outcome) == (0, Outcome.UNDECIDED)

@@ -19,6 +19,8 @@ from tests.kit.process import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.kit.origin import Turn
+
 SECRETS = {
     "mail": "alice.liddell@wonderland.org",
     "password": "drink-me-47-times",
@@ -231,3 +233,38 @@ def test_it_is_switched_on_and_off_by_a_reload(origins: dict[str, Origin], tmp_p
         proxy.write(config(origins, scrub=False))
         proxy.hup()
         eventually(lambda: not process.is_alive(scrubber), "it ended", patience_s=60)
+
+
+def test_pseudonyms_that_come_back_are_no_difference(origins: dict[str, Origin], tmp_path: Path) -> None:
+    """Live and shadow repeat what they were sent; field by field they say the same, and the verdict is no regression."""
+    for origin in origins.values():
+        origin.answer = echoed
+    with SupervisedProxy(config(origins, capture={"per_second": 1000}), tmp_path) as proxy:
+        before = warmed(proxy)
+        with Client(proxy.address("front")) as client:
+            for number in range(60):
+                body = json.dumps(ORDER | {"email": f"alice{number}@wonderland.org", "note": f"to alice{number}@wonderland.org"}).encode()
+                assert client.request("POST", "/orders", JSON, body=body).body == body
+        assert settled(proxy, before + 60)["paired"] >= 60
+        eventually(lambda: bodies_compared(proxy) >= 20, "answers are compared", patience_s=60)
+        assert verdict(proxy)["verdict"] in {"UNDECIDED", "SAFE"}
+        assert verdict(proxy)["fields"] == []
+        assert all(seen.body != origins["live"].seen("/orders")[0].body for seen in origins["shadow"].seen("/orders"))
+
+
+def verdict(proxy: SupervisedProxy) -> Any:
+    """The document of the one mirror."""
+    (found,) = proxy.api("GET", "/api/v1/verdict").json()["verdicts"]
+    return found
+
+
+def bodies_compared(proxy: SupervisedProxy) -> float:
+    """Captured pairs whose answers were compared."""
+    name = 'shadowproxy_captures_total{result="compared"} '
+    lines = proxy.api("GET", "/metrics").body.decode().splitlines()
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
+def echoed(turn: Turn) -> None:
+    """The request's body as JSON."""
+    ok(turn.read_body(), fields=[JSON])(turn)
