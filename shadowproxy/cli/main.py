@@ -30,6 +30,7 @@ from shadowproxy.cli import (
     passport,
     report,
     run,
+    sink,
     status,
     verdict,
 )
@@ -63,6 +64,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     judge,
     guard,
     passport,
+    sink,
     leaks,
     ledger,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from shadowproxy.config.sinks import Preset
@@ -37,12 +38,14 @@ class House:
     Args:
         shelf: what they keep.
         record: see `Front`.
+        is_alone: there is no proxy that asks live where a sink answers 421.
     """
 
-    def __init__(self, shelf: Shelf, record: Record | None = None) -> None:
+    def __init__(self, shelf: Shelf, record: Record | None = None, *, is_alone: bool = False) -> None:
         self.shelf = shelf
         self.fronts: dict[str, Front] = {}
         self._record = record
+        self._is_alone = is_alone
         self._session: ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -85,6 +88,8 @@ class House:
         responders: list[Responder] = []
         problem = ""
         source = source_of(config, one.name)
+        if self._is_alone:
+            source = replace(source, is_asked=False)
         try:
             responders = list(self._responders(one, source))
         except (ShadowproxyError, OSError, ImportError, ValueError) as error:

@@ -14,16 +14,8 @@ from tests.kit import Origin, answers
 from tests.sinks.kit import ask, config_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
-
-
-@pytest.fixture
-def live() -> Iterator[Origin]:
-    """The live service."""
-    origin = Origin("live")
-    yield origin
-    origin.stop()
 
 
 class Served:
