@@ -11,6 +11,7 @@ import pytest
 from tests.kit import Client, Origin, SupervisedProxy
 from tests.kit.answers import ok
 from tests.kit.chromium import MISSING, PROGRAM, Chromium
+from tests.kit.process import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,8 @@ def test_verdicts_are_on_the_page_as_text(browser: Chromium, origins: dict[str, 
         assert complaints(page) == []
         own = f"http://{proxy.admin[0]}:{proxy.admin[1]}/"
         assert {one.removeprefix(own) for one in page.requests} <= {
-            "", "favicon.ico", "page/app.js", "page/text.js", "page/verdict.js", "page/style.css", "api/v1/compare", "api/v1/verdict",
+            "", "favicon.ico", "page/app.js", "page/tenancy.js", "page/text.js", "page/verdict.js", "page/style.css",
+            "api/v1/compare", "api/v1/verdict", "api/v1/status", "api/v1/sinks",
         }  # fmt: skip
         (tmp_path / "page.png").write_bytes(base64.b64decode(page.command("Page.captureScreenshot")["data"]))
 
@@ -141,3 +143,93 @@ def test_without_verdicts_there_are_counts(browser: Chromium, origins: dict[str,
         assert "pairs compared with" not in said
         assert page.evaluate("[...document.querySelectorAll('.verdict')].every(one => one.hidden)")
         assert page.evaluate("document.title") == "shadowproxy"
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+MARKUP = "<img\tsrc=x\tonerror=window.hacked=1>"
+"""A name without spaces and slashes, as services may give themselves."""
+
+
+def tenancy(origins: dict[str, Origin]) -> dict[str, Any]:
+    """A route for each fate of a tagged write, and a listener for calls that may have lost their tag."""
+    fates: dict[str, Any] = {
+        "orders": {"sink": "orders"},
+        "carts": {"partition": {"fleet": "shadow"}},
+        "stock": "refuse",
+        "views": "live",
+    }
+    return {
+        "listen": [{"name": "front"}, {"name": "out", "egress": {"lost_tags": "report", "caller": "X-Service"}}],
+        "fleets": {name: {"endpoints": [origin.url]} for name, origin in origins.items()},
+        "routes": [
+            {"name": name, "match": {"path": f"/{name}"}, "live": "live", "test_traffic": {"writes": rule}} for name, rule in fates.items()
+        ]
+        + [{"name": "rest", "live": "live"}],
+        "sinks": {"orders": {"resources": {"collections": ["/orders"]}}, "unused": {"preset": "payment"}},
+    }
+
+
+def table(page: Page, caption: str) -> dict[str, list[str]]:
+    """The rows of the table with this caption: what their cells say, by what their head says; empty when it is not to be seen."""
+    script = f"""[...document.querySelectorAll('#tests table')]
+        .filter(one => one.offsetParent !== null && one.caption.textContent.startsWith('{caption}'))
+        .flatMap(one => [...one.tBodies[0].rows]).map(one => [...one.cells].map(cell => cell.textContent))"""
+    return {head: cells for head, *cells in page.evaluate(script)}
+
+
+def test_test_traffic_is_on_the_page(browser: Chromium, origins: dict[str, Origin], tmp_path: Path) -> None:
+    """Where tagged writes went, whether that adds up, what the sinks have, and who lost the tag: as text, whatever services call themselves."""
+    with SupervisedProxy(tenancy(origins), tmp_path) as proxy:
+        with Client(proxy.address("front")) as client:
+            tag, trace = ("X-Test-Traffic", "canary-7"), ("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01")
+            for name, count in (("orders", 3), ("carts", 2), ("stock", 1), ("views", 1)):
+                for _ in range(count):
+                    client.request("POST", f"/{name}", tag, trace, body=b"{}")
+        with Client(proxy.address("out")) as client:
+            assert client.get("/mail", ("X-Service", MARKUP), trace).status == 200
+        page = opened(browser, proxy)
+        shown(page, "Lost tags")
+        eventually(lambda: len(table(page, "Tagged writes")) == 4 and table(page, "Sinks")["orders"][2] == "3")
+        assert table(page, "Tagged writes") == {
+            "orders": ["3", "3", "0", "0", "0", "0", "0", "adds up"],
+            "carts": ["2", "0", "2", "0", "0", "0", "0", "adds up"],
+            "stock": ["1", "0", "0", "1", "0", "0", "0", "adds up"],
+            "views": ["1", "0", "0", "0", "1", "0", "0", "adds up"],
+        }
+        assert table(page, "Sinks") == {"orders": ["3", "201: 3", "3", "up"], "unused": ["0", "none yet", "0", "up"]}
+        assert table(page, "Lost tags") == {MARKUP: ["1", "0"]}
+        said = shown(page, "ledger up · 7 writes recorded")
+        assert "Calls of tagged traces that had lost their tag: 1" in said
+        assert "shadowproxy leaks" in said
+        assert page.evaluate("[typeof window.hacked, document.images.length]") == ["undefined", 0]
+        for width in (320, 734, 1280):
+            page.resize(width, 1600)
+            assert page.evaluate(OVERFLOW) <= 0, width
+        assert complaints(page) == []
+        (tmp_path / "page.png").write_bytes(base64.b64decode(page.command("Page.captureScreenshot")["data"]))
+
+
+def test_a_ledger_that_does_not_work_is_said(browser: Chromium, origins: dict[str, Origin], tmp_path: Path) -> None:
+    """The problem is on the page, and what was refused for it is counted."""
+    (tmp_path / "ledger.db").mkdir()
+    with SupervisedProxy(tenancy(origins) | {"tenancy": {"ledger": {"path": str(tmp_path / "ledger.db")}}}, tmp_path) as proxy:
+        with Client(proxy.address("front")) as client:
+            assert client.request("POST", "/orders", ("X-Test-Traffic", "true"), body=b"{}").status == 503
+        page = opened(browser, proxy)
+        assert "The ledger does not work, so tagged writes are answered 503: " in shown(page, "ledger DOWN")
+        eventually(lambda: table(page, "Tagged writes") == {"orders": ["1", "0", "0", "1", "0", "0", "0", "adds up"]})
+        assert table(page, "Lost tags") == {}
+
+
+def test_without_test_traffic_nothing_is_said_of_it(browser: Chromium, origins: dict[str, Origin], tmp_path: Path) -> None:
+    """Whoever only mirrors sees no section about tests."""
+    with SupervisedProxy(config(origins), tmp_path) as proxy:
+        page = opened(browser, proxy)
+        # When it compares again it has shown all that it asked for before.
+        eventually(
+            lambda: "eligible requests" in page.evaluate("document.body.innerText") and sum("/compare" in one for one in page.requests) > 1
+        )
+        assert any(one.endswith("/api/v1/sinks") for one in page.requests)
+        assert page.evaluate("document.getElementById('tests').childElementCount") == 0
+        assert complaints(page) == []

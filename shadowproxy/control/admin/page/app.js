@@ -1,3 +1,4 @@
+import { tellTests } from "./tenancy.js";
 import { count, ms, row, share } from "./text.js";
 import { tell, WORST_FIRST } from "./verdict.js";
 
@@ -76,12 +77,21 @@ async function askVerdicts() {
   nextVerdicts = now + Math.max(VERDICTS_EVERY_MS, VERDICTS_REST * (now - asked));
 }
 
+// Test traffic is shown whole or not at all: counts that are old would look like a law that holds.
+async function showTests() {
+  const answers = await Promise.all([ask("/api/v1/status"), ask("/api/v1/sinks")]);
+  const isKnown = answers.every((answer) => answer.ok);
+  const made = isKnown ? tellTests(at("tenancy").content.cloneNode(true), ...(await Promise.all(answers.map((answer) => answer.json())))) : null;
+  at("tests").replaceChildren(...(made === null ? [] : [made]));
+}
+
 function lock(problem) {
   token = "";
   verdicts = new Map();
   nextVerdicts = 0;
   at("login").hidden = false;
   at("mirrors").replaceChildren();
+  at("tests").replaceChildren();
   at("problem").textContent = problem;
 }
 
@@ -97,6 +107,7 @@ async function refresh() {
     await askVerdicts();
     at("login").hidden = true;
     show(compared);
+    await showTests();
   } catch (error) {
     at("state").textContent = `not reachable: ${error.message}`;
   }

@@ -16,6 +16,16 @@ export function row(body, head, values) {
   return made;
 }
 
+// Items of a list, each in an element of its own when `kind` names one.
+export function listed(list, texts, kind) {
+  for (const text of texts) {
+    const item = document.createElement("li");
+    const inner = kind === null ? item : item.appendChild(document.createElement(kind));
+    inner.textContent = text;
+    list.append(item);
+  }
+}
+
 export const ms = (seconds) => (seconds === null ? "–" : (seconds * 1000).toFixed(seconds < 0.1 ? 2 : 0));
 export const share = (value) => (value === null ? "–" : (value * 100).toFixed(value < 0.01 ? 3 : 1) + " %");
 export const count = (value) => value.toLocaleString("en");
@@ -36,4 +46,9 @@ export const timesSpan = (interval) => span(interval, times);
 export function duration(seconds) {
   for (const [unit, name] of [[86400, "d"], [3600, "h"], [60, "min"]]) if (seconds >= unit * 2) return `${Math.round(seconds / unit)} ${name}`;
   return `${Math.max(1, Math.round(seconds))} s`;
+}
+
+export function size(bytes) {
+  for (const [unit, name] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) if (bytes >= unit) return `${(bytes / unit).toFixed(1)} ${name}`;
+  return `${bytes} B`;
 }

@@ -1,6 +1,6 @@
 // The verdict on one mirror: what it says and why, how far it is from being decided, and the intervals behind it.
 
-import { count, duration, points, pointSpan, row, share, times, timesSpan } from "./text.js";
+import { count, duration, listed, points, pointSpan, row, share, times, timesSpan } from "./text.js";
 
 export const WORST_FIRST = ["INVALID", "REGRESSION", "UNDECIDED", "SAFE"];
 const FIELDS_SHOWN = 5;
@@ -39,15 +39,6 @@ function commands(verdict) {
   const found = [`shadowproxy verdict ${one}`, `shadowproxy report ${one}`];
   if (verdict.exemplars.length) found.push(`shadowproxy diff show ${verdict.exemplars[0]}`);
   return found;
-}
-
-function listed(list, texts, kind) {
-  for (const text of texts) {
-    const item = document.createElement("li");
-    const inner = kind === null ? item : item.appendChild(document.createElement(kind));
-    inner.textContent = text;
-    list.append(item);
-  }
 }
 
 // Fills the part of a mirror's article that is for its verdict. `part` finds an element of the article by its data-at.
