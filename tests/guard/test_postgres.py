@@ -311,6 +311,7 @@ NAMES = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     schema=NAMES,
