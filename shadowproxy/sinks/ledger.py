@@ -50,7 +50,7 @@ WAITING_BYTES: Final = 64 * 1024 * 1024
 WAITING_STATUSES: Final = 50_000
 """Statuses that may wait; more are dropped, and counted. Their rows are there without them."""
 
-COMMIT_INTERVAL_S: Final = 0.004
+COMMIT_INTERVAL_S: Final = 0.008
 """Commits are at least so far apart: under load one fsync serves several rows, while the first row after a pause does not wait."""
 
 STATUS_S: Final = 0.25
@@ -306,7 +306,7 @@ class Ledger:
             for submission in batch:
                 self._waiting_rows -= len(submission.rows) + len(submission.marks)
                 self._waiting_bytes -= submission.size
-            if self.problem and statuses:
+            if statuses and not self._writer.has_written and not self._is_closing:
                 self._statuses = statuses | self._statuses
                 self._statuses_due = self._last_commit + CHECK_S
         for submission, problem in zip(batch, problems, strict=True):

@@ -84,6 +84,24 @@ def test_a_row_is_on_the_disk_before_its_write_is_carried_out(live: Origin, test
     assert rows_of(tmp_path) == [("/orders/1", "partitioned"), ("/reviews/1", "passed"), ("/other", "refused")]
 
 
+def test_what_was_created_can_be_deleted_by_the_scrub_list(live: Origin, test: Origin, tmp_path: Path) -> None:
+    """Its Location is suggested; asked for through the proxy with the same tag, it goes where the write went."""
+    test.on("/orders", answers.ok(b"", status=201, fields=[("Location", "/orders/17")]))
+    with SupervisedProxy(config(live, test), tmp_path) as proxy, Client(proxy.address("front")) as user:
+        assert user.request("POST", "/orders", TAG, body=b"x").status == 201
+        found: list[dict[str, Any]] = []
+
+        def is_known() -> bool:
+            found[:] = map(json.loads, proxy.api("GET", "/api/v1/ledger/scrub").body.splitlines())
+            return bool(found[0]["location"])
+
+        eventually(is_known, "the answer is noted")
+        assert (found[0]["undo"], found[0]["undo_method"], found[0]["undo_target"]) == ("delete", "DELETE", "/orders/17")
+        assert user.request(found[0]["undo_method"], found[0]["undo_target"], ("X-Test-Traffic", found[0]["tenant"])).status == 200
+        assert test.seen("/orders/17")
+        assert not live.requests
+
+
 def test_the_law_survives_killed_workers(live: Origin, test: Origin, tmp_path: Path) -> None:
     """SIGKILL over and over, under load: counters and rows add up all the same, and whatever reached a service has one row."""
     answered: list[str] = []

@@ -128,6 +128,21 @@ def test_answers_are_noted_later(tmp_path: Path, ledger_at: Open) -> None:
     assert ledger.rows()[1]["location"] == "/orders/7"
 
 
+def test_answers_outlast_a_ledger_that_is_down(tmp_path: Path, ledger_at: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that could not be written is written when that is possible again."""
+    monkeypatch.setattr(module, "CHECK_S", 0.05)
+    ledger = ledger_at(tmp_path / "l.db")
+    one = row()
+    submit(ledger, one)
+    other = sqlite3.connect(tmp_path / "l.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    ledger.update(one["id"], 201)
+    until(lambda: "locked" in ledger.problem, "refused")
+    other.execute("ROLLBACK")
+    other.close()
+    until(lambda: ledger.rows()[0]["status"] == 201, "noted")
+
+
 def test_statuses_wait_in_bounds(tmp_path: Path, ledger_at: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there is no room for is dropped and counted; the rows are there."""
     monkeypatch.setattr(module, "WAITING_STATUSES", 2)

@@ -38,6 +38,31 @@ def test_each_submission_has_its_answer(tmp_path: Path) -> None:
     writer.close()
 
 
+def test_a_bad_row_is_found_in_few_commits(tmp_path: Path) -> None:
+    """By halves: not one commit a submission, and all the others are durable, with statuses of rows among them."""
+    writer = writer_at(tmp_path / "l.db")
+    batch = [Submission([row()], [], print) for _ in range(256)]
+    batch[100] = Submission([row(route=None)], [], print)
+    answers = writer.write(batch, {batch[255].ids[0]: (204, "")})
+    assert [at for at, answer in enumerate(answers) if answer] == [100]
+    assert writer.figures.latency.total() < 20
+    assert writer.has_written
+    assert writer._connection is not None
+    assert writer._connection.execute("SELECT count(*), max(status) FROM writes").fetchone() == (255, 204)
+    writer.close()
+
+
+def test_statuses_that_cannot_be_written_are_dropped(tmp_path: Path) -> None:
+    """Those of a file that does not work are wanted again."""
+    writer = writer_at(tmp_path / "l.db")
+    assert writer.write((), {"a": (1 << 70, "")}) == []
+    assert writer.has_written
+    writer.close()
+    writer = writer_at(tmp_path)
+    assert writer.write((), {"a": (200, "")}) == []
+    assert not writer.has_written
+
+
 def test_a_failed_sync_begins_the_log_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an I/O error nothing is acknowledged until the log was written back and truncated."""
     writer = writer_at(tmp_path / "l.db")
