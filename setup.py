@@ -12,7 +12,7 @@ from setuptools import setup
 
 DATA_PLANE = """
     accept capture deadlines exchange fields forward forwarded framing gather head headbuffer leg outcome problem
-    request_head response_head tally tcp tee trace tunnel upstream
+    request_head response_head scrub scrubframes tally tcp tee trace tunnel upstream
 """
 COMPILED = (
     *(f"shadowproxy/dataplane/{name}.py" for name in DATA_PLANE.split()),

@@ -65,7 +65,7 @@ class Job:
         return f"Job({self.copy!r}, {self.size} bytes)"
 
 
-class Scrubber(asyncio.Protocol):
+class Scrubber:
     """A worker's scrubbing process, and what was handed over to it. There is none while no mirror scrubs."""
 
     def __init__(self, worker: Worker) -> None:
@@ -178,7 +178,8 @@ class Scrubber(asyncio.Protocol):
         self._opening = asyncio.get_running_loop().create_task(self._connect(ours))
 
     async def _connect(self, channel: socket.socket) -> None:
-        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=channel)
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: self, sock=channel)  # type: ignore[type-var]  # a protocol by its methods
 
     def _rest(self) -> None:
         self._retry_ns = time.monotonic_ns() + self._pause_ns
@@ -205,6 +206,16 @@ class Scrubber(asyncio.Protocol):
             return
         for frame in frames:
             self._answered(frame)
+
+    def eof_received(self) -> bool:
+        """The process is gone."""
+        return False
+
+    def pause_writing(self) -> None:
+        """JOBS_BYTES bounds what waits for the process."""
+
+    def resume_writing(self) -> None:
+        """See pause_writing."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The process is gone, and with it what was handed over."""
