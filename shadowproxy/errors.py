@@ -13,6 +13,7 @@
     │   └── AdminRefused       the admin API answered, and said no; carries its status and problem
     ├── StateError             the state store cannot be read or written
     ├── PassportRefused        a tagged request whose signature does not hold; carries the reason, and what the client is told
+    ├── AuditFailed            an audit cannot be made, so that it says nothing: neither clean nor leaking
     ├── GuardFailed            a database cannot be guarded, or asked about its guard
     └── Unreadable             captured content in which secrets cannot be looked for; it is not kept
 
@@ -125,6 +126,10 @@ class PassportRefused(ShadowproxyError):
         self.reason = reason
         self.told = told
         self.detail = detail
+
+
+class AuditFailed(ShadowproxyError):
+    """An audit cannot be made, so that it says nothing. The text never has a password."""
 
 
 class GuardFailed(ShadowproxyError):

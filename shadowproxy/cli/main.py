@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from shadowproxy import __version__
 from shadowproxy.cli import (
+    audit,
     check,
     compare,
     demo,
@@ -67,6 +68,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     sink,
     leaks,
     ledger,
+    audit,
 )
 
 FAILED: Final = 1
