@@ -280,13 +280,20 @@ def test_a_refusal_inside_a_body_closes_the_connection(world: World) -> None:
 
 
 @pytest.mark.requirement("ERR-06")
-def test_a_local_answer_before_the_body_closes_the_connection(world: World) -> None:
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"Via: " + b"1.1 shadowproxy," * 8 + b"\r\nContent-Length: 100\r\n", 508),
+        (b"X-Test-Traffic: 1\r\nContent-Length: 99999999\r\n", 413),
+    ],
+)
+def test_a_local_answer_before_the_body_closes_the_connection(world: World, fields: bytes, status: int) -> None:
     """A request refused by policy while its body is still to come leaves no connection on which that body could be a request (CVE-2019-20372)."""
     with world.client() as client:
-        client.send(b"POST /tagged HTTP/1.1\r\nHost: h\r\nX-Test-Traffic: 1\r\nContent-Length: 100\r\n\r\n")
+        client.send(b"POST /refused HTTP/1.1\r\nHost: h\r\n" + fields + b"\r\n")
         answer = client.response()
-        _is_problem(answer, 409)
+        _is_problem(answer, status)
         assert answer.one("Connection") == "close"
         client.send(b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
         client.expect_end()
-    assert world.untouched("/smuggled", "/tagged")
+    assert world.untouched("/smuggled", "/refused")
