@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import shadowproxy
-from shadowproxy.dataplane import accept, exchange, framing, head, tee, tunnel, upstream
+from shadowproxy.dataplane import accept, exchange, framing, head, scrub, tee, tunnel, upstream
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -81,11 +81,12 @@ def test_the_threat_model_states_the_limits_as_they_are() -> None:
     kib = 1024
     values = (
         accept.PIPELINE_LIMIT, accept.LINGER_LIMIT, accept.LINGER_S, exchange.HELD_LIMIT, framing.SIZE_LINE_LIMIT, framing.EXTENSIONS_LIMIT,
-        framing.TRAILERS_LIMIT, upstream.HEAD_LIMIT, upstream.INTERIM_LIMIT, tee.ANSWER_LIMIT, tee.READ_PER_TICK, tee.ANSWER_FREE, head.BLOCKS_LIMIT,
-        head.BLOCK_BYTES_LIMIT, tunnel.IDLE_NS,
+        framing.TRAILERS_LIMIT, upstream.HEAD_LIMIT, upstream.INTERIM_LIMIT, tee.ANSWER_LIMIT, tee.READ_PER_TICK, tee.ANSWER_FREE, scrub.BODY_LIMIT,
+        scrub.JOBS_LIMIT, scrub.JOBS_BYTES, scrub.LATE_NS, head.BLOCKS_LIMIT, head.BLOCK_BYTES_LIMIT, tunnel.IDLE_NS,
     )  # fmt: skip
     assert values == (
-        64 * kib, kib * kib, 2.0, 64 * kib, kib, 16 * kib, 16 * kib, 128 * kib, 32, 16 * kib * kib, 4 * kib * kib, 256 * kib, 1024, 4 * kib, 3600 * 10**9,
+        64 * kib, kib * kib, 2.0, 64 * kib, kib, 16 * kib, 16 * kib, 128 * kib, 32, 16 * kib * kib, 4 * kib * kib, 256 * kib, kib * kib, 512,
+        8 * kib * kib, 10**9, 1024, 4 * kib, 3600 * 10**9,
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 COMMAND: Final = (sys.executable, "-m", "shadowproxy.dataplane.scrubprocess")
 
 BODY_LIMIT: Final = 1024 * 1024
-"""Bytes of a body, before and after its content codings are undone: as much takes a second to look through."""
+"""Bytes of a body, before and after its content codings are undone: as much takes a fifth of a second to look through, in which others wait."""
 
 JOBS_LIMIT: Final = 512
 """Copies handed over and not answered: a third of a second's work, at 1,500 small requests a second."""
