@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from shadowproxy.control.admin import gates
-from shadowproxy.control.admin.openapi import ENDPOINTS, Endpoint
+from shadowproxy.control.admin.openapi import ENDPOINTS
+from shadowproxy.control.admin.schema import Endpoint
 from shadowproxy.judge.verdict import Outcome
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
