@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shadowproxy.config import from_plain
 from shadowproxy.control import evidencestore
@@ -14,12 +18,12 @@ from shadowproxy.control.counts import Counts
 from shadowproxy.control.evidencestore import EvidenceStore
 from shadowproxy.control.judging import Judging
 from shadowproxy.errors import StateError
+from shadowproxy.judge.evidence import MirrorEvidence
+from shadowproxy.judge.snapshot import dump
 from tests.control.conftest import plain, until
 from tests.judge.ticks import matrix_tick
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shadowproxy.config.model import Config
 
 
@@ -230,3 +234,51 @@ async def test_a_turn_is_written_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         await until(lambda: json.loads(rows.rows["evidence.0"])["epoch"] == 2, "written again")
     finally:
         task.cancel()
+
+
+LIVES = st.lists(
+    st.one_of(
+        st.tuples(
+            st.sampled_from(["a", "b"]), st.dictionaries(st.sampled_from(["200,200", "200,500", "500,200"]), st.integers(1, 9), min_size=1)
+        ),
+        st.sampled_from(["save", "kill", "stop", "anew"]),
+    ),
+    max_size=30,
+)
+
+
+@given(steps=LIVES)
+def test_evidence_is_that_of_what_was_seen_and_written(steps: list[Any]) -> None:
+    """However often a process is killed or stopped: what it goes on with is a beginning of what it had seen, the same for both mirrors, to the last count."""
+
+    async def live(directory: Path) -> None:
+        rows, settings = Rows(), config(directory, "a", "b")
+        seen: dict[str, list[dict[str, int]]] = {"a": [], "b": []}
+        written = {name: list(ticks) for name, ticks in seen.items()}
+        process = Process(rows, settings)
+        await process.store.restore()
+        for step in steps:
+            if isinstance(step, tuple):
+                route, cells = step
+                process.see(route, **cells)
+                seen[route].append(cells)
+            elif step == "anew":
+                process.judging.restart("a/shadow", "test")
+                process.account = process.counts.open(len(process.counts.accounts))  # the worker of before has pairs under way
+                seen["a"] = []
+            else:
+                if step != "kill":
+                    assert await process.store.save()
+                    written = {name: list(ticks) for name, ticks in seen.items()}
+                if step != "save":
+                    process = Process(rows, settings)
+                    await process.store.restore()
+                    seen = {name: list(ticks) for name, ticks in written.items()}
+            for case in process.judging.cases:
+                expected = MirrorEvidence(case.criteria)
+                for cells in seen[case.route]:
+                    expected.add(matrix_tick(**cells))
+                assert dump(case.evidence) == dump(expected)
+
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(live(Path(directory)))
