@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -164,27 +164,108 @@ def test_a_service_that_does_not_divert_is_refused_by_the_database(shop: Shop) -
         shop.replace("checkout")
 
 
+def audited(shop: Shop, *arguments: str) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """An audit: its exit code, what it found, and what it says of the probe that orders something."""
+    done = shop.audit("--strict", "--output", "json", *arguments)
+    assert done.stdout, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    (order,) = [one for one in document["probes"] if one["route"] == "orders" and one["method"] == "POST"]
+    return done.returncode, document, order
+
+
+def test_the_audit_names_the_service_that_drops_the_tag(shop: Shop) -> None:
+    """Must-show: exit 1 and its name while it does, though nothing leaked, and exit 0 before and after. The audit itself harms nothing."""
+    code, document, order = audited(shop)
+    assert (code, document["dropped_by"], order["status"], order["fate"]) == (0, [], 201, "partitioned"), document
+    calls = Counter((call["route"], call["method"], call["fate"]) for call in order["calls"])
+    assert calls == Counter((route, method, fate) for listener, route, method, fate, _, _ in WRITES if listener == "out")
+
+    shop.replace("checkout", forgets="tag")
+    try:
+        told = shop.audit()
+        assert told.returncode == 1, told.stdout
+        assert "checkout dropped the tag of test traffic" in told.stdout
+        assert "1 FAILED" in told.stdout
+        code, document, order = audited(shop, "--allow-retagged")
+        assert (code, document["dropped_by"], order["fate"]) == (0, ["checkout"], "partitioned")
+        assert {leak["action"] for leak in order["lost_tags"]} == {"retag"}
+    finally:
+        shop.replace("checkout")
+    assert audited(shop)[0] == 0
+    production_holds_exactly(shop, [])
+
+
+def test_what_leaks_where_lost_tags_pass_is_what_the_audit_says(shop: Shop) -> None:
+    """With lost_tags: report the same checkout does harm: the audit tells each thing that reached production, and nothing else did."""
+    shop.replace("checkout", forgets="tag")
+    shop.lost_tags("report")
+    try:
+        code, document, order = audited(shop)
+    finally:
+        shop.lost_tags("retag")
+        shop.replace("checkout")
+    assert (code, document["dropped_by"], order["fate"]) == (1, ["checkout"], "leaked")
+    assert document["fates"]["leaked"] == 1
+    escaped = {leak["path"] for leak in order["lost_tags"] if leak["method"] != "GET"}
+    assert escaped == {"/payments/charges", "/carts/house/order", "/messages"}
+    places = {find["where"] for find in order["found"] if find["is_leak"]}
+    assert places == {shop.url("payments") + "/v1/charges", shop.url("mail") + "/messages"}
+
+    (charge,), (message,) = shop.charges(), shop.inbox()
+    honey = f"honey{document['run']}x"
+    assert honey in charge["description"]
+    assert honey in message["to"]
+    ((ordered,),) = shop.rows("SELECT order_id FROM public.cart_items")
+    assert charge["metadata"]["order"] == ordered
+    assert shop.rows("SELECT * FROM public.orders") == []
+
+
+def test_a_service_that_carries_nothing_is_found_by_what_it_did(shop: Shop) -> None:
+    """Without the trace no call is known to belong to a test, and the proxy cannot help: the audit finds its tokens where they must not be."""
+    shop.replace("checkout", forgets="all")
+    try:
+        code, document, order = audited(shop)
+    finally:
+        shop.replace("checkout")
+    assert (code, document["dropped_by"], order["fate"]) == (1, [], "leaked")
+    places = {find["where"] for find in order["found"] if find["is_leak"]}
+    assert places == {shop.url("payments") + "/v1/charges", shop.url("mail") + "/messages"}
+    assert (len(shop.charges()), len(shop.inbox())) == (1, 1)
+
+
 def test_the_sinks_are_killed_while_bots_buy(shop: Shop) -> None:
-    """What a dead sink does not answer fails with 503, and is nowhere in production; customers go on, and so do bots when it is back."""
-    killed, since = shop.sinks_pid(), f"{time.time():.3f}"
-    os.kill(killed, signal.SIGSTOP)
+    """What a dead sink has not answered is a 503, and nowhere in production; customers go on, and so do bots when it is back."""
+    killed = shop.sinks_pid()
+    shop.config["sinks"]["payments"]["latency"] = "60s"
+    shop.reload()
 
     def are_waiting() -> bool:
-        return len(shop.ledger(since=since, route="out-payments")) == len(TENANTS)
+        return any(one["name"] == "payments" and one["in_flight"] == len(TENANTS) for one in shop.api("/api/v1/sinks")["sinks"])
 
     async def buying() -> list[Purchase]:
         async with browser(shop.front) as session:
             bots = [asyncio.create_task(buy(session, tenant)) for tenant in TENANTS]
-            # Written down, so on their way to the sink, or there.
-            await asyncio.to_thread(eventually, are_waiting, "bots wait for the sink")
+            await asyncio.to_thread(eventually, are_waiting, "the bots wait for the sink")
             customers = await asyncio.gather(*[buy(session) for _ in range(3)])
             os.kill(killed, signal.SIGKILL)
             return [*customers, *await asyncio.gather(*bots)]
 
-    bought = asyncio.run(buying())
-    assert {one.status for one in bought if not one.is_test} == {201}
-    # What the dead process had not begun is answered by the next one: its socket is control's.
-    assert {one.status for one in bought if one.is_test} <= {201, 503}
+    try:
+        bought = asyncio.run(buying())
+    finally:
+        del shop.config["sinks"]["payments"]["latency"]
+        shop.reload()
+    assert {(one.is_test, one.status) for one in bought} == {(False, 201), (True, 503)}
+    traces = {one.trace for one in bought if one.is_test}
+    told = {"carts": 201, "orders": 503, "out-payments": 503}
+    eventually(
+        lambda: (
+            Counter((row["route"], row["status"]) for row in shop.ledger() if row["trace"] in traces)
+            == Counter({one: len(TENANTS) for one in told.items()})
+        ),
+        "the ledger says what came of them",
+    )
+
     eventually(lambda: shop.sinks_pid() not in {0, killed}, "the sinks are back")
     again = asyncio.run(shopping(shop, *TENANTS, times=1))
     assert {one.status for one in again} == {201}
