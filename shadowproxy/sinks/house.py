@@ -43,6 +43,7 @@ class House:
 
     def __init__(self, shelf: Shelf, record: Record | None = None, *, is_alone: bool = False) -> None:
         self.shelf = shelf
+        shelf.is_grouped = True
         self.fronts: dict[str, Front] = {}
         self._record = record
         self._is_alone = is_alone

@@ -120,8 +120,7 @@ class Resources:
             given = self._new_id(call, spot)
         elif not _is_id(given):
             raise Refused(400, "bad_id", f"{field} must be a text of 1 to {ID_LIMIT} visible characters, or a whole number")
-        held = self._shelf.get(self._name, call.tenant, spot.key, str(given))
-        if held is not None and held.body is not None:
+        elif (held := self._shelf.get(self._name, call.tenant, spot.key, str(given))) is not None and held.body is not None:
             raise Refused(409, "exists", f"there is one with this {field} already")
         # An id that the client chose may be one that live holds: deleting it must hide that one too.
         item = self._keep(call, spot, str(given), value | {field: given}, over_live=value.get(field) is not None and self._live is not None)

@@ -97,8 +97,10 @@ class SinkProcess:
         if order["type"] == "config":
             await self._follow(order)
             return
+        losses = self._house.shelf.losses
         try:
             value, problem = self._ask(order), ""
+            await self._house.shelf.committed(losses)
         except (StateError, KeyError, ValueError) as error:
             value, problem = None, str(error)
         self._send({"type": "answer", "id": order.get("id", 0), "value": value, "problem": problem})
@@ -140,6 +142,7 @@ class SinkProcess:
             await asyncio.sleep(REPORT_S)
             with contextlib.suppress(StateError):
                 self._house.shelf.expire()
+                await self._house.shelf.committed(self._house.shelf.losses)
             self._report()
 
     def _report(self) -> None:

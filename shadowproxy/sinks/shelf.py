@@ -1,13 +1,15 @@
 """What sinks keep, by sink and tenant, in one SQLite file. Survives SIGKILL; bounded in items, bytes and age.
 
-A write is committed when the call returns: it is in the write-ahead log, which outlives the process (`synchronous = NORMAL`: a power cut may
-cost the last moments, never the file). Calls are made from the event loop: each takes tens of microseconds.
+A write is committed when the call returns, or with `is_grouped` when `committed` does: one commit, the most expensive part of a write, then serves
+all that one turn of the event loop has written. What is committed is in the write-ahead log, which outlives the process (`synchronous = NORMAL`: a
+power cut may cost the last moments, never the file). Calls are made from the event loop: each takes tens of microseconds.
 
 No call reaches another tenant's rows: every statement names sink and tenant, but those that count, and those that age.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -28,6 +30,9 @@ LOCK_PATIENCE_S: Final = 5.0
 BUSY_TIMEOUT_S: Final = 1.0
 EVICTED_AT_ONCE: Final = 100
 """When an item is too many, a hundredth of the limit goes, so that not each write has to make room."""
+
+EXPIRY_S: Final = 60.0
+"""Old items are looked for so often, or ten times within the age that they may have."""
 
 ROW_BYTES: Final = 100
 """What an item takes beside its body and names, about."""
@@ -86,11 +91,16 @@ class Shelf:
         self.path = path
         self.problem = ""
         self.evicted: Counter[str] = Counter()
+        self.is_grouped = False
+        self.losses = 0
         self._now = now
         self._bounds: dict[str, Bounds] = {}
         self._items: dict[str, Counter[str]] = {}
         self._bytes: dict[str, Counter[str]] = {}
+        self._totals: dict[str, tuple[int, int]] = {}
         self._seq = 0
+        self._next_expiry = 0.0
+        self._settled: asyncio.Future[None] | None = None
         self._lock = _locked(path)
         self._connection: sqlite3.Connection | None = None
         with contextlib.suppress(StateError):
@@ -103,7 +113,7 @@ class Shelf:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Shelf {self.path!r} {self.problem or f'{sum(map(Counter.total, self._items.values()))} items'}>"
+        return f"<Shelf {self.path!r} {self.problem or f'{sum(items for items, _ in self._totals.values())} items'}>"
 
     def bound(self, sink: str, bounds: Bounds) -> None:
         """Set what `sink` may keep, from the next write on."""
@@ -111,7 +121,7 @@ class Shelf:
 
     def kept(self, sink: str) -> tuple[int, int]:
         """Items and bytes that `sink` keeps."""
-        return self._items.get(sink, Counter()).total(), self._bytes.get(sink, Counter()).total()
+        return self._totals.get(sink, (0, 0))
 
     def tenants(self, sink: str) -> dict[str, int]:
         """How many items each tenant of `sink` has."""
@@ -193,17 +203,43 @@ class Shelf:
         return int(row[0])
 
     def expire(self) -> None:
-        """Forget what is older than it may be, in every sink. Raises as `get`."""
+        """Forget what is older than it may be, in every sink, if that was not done lately. Raises as `get`."""
+        now = self._now()
+        if now < self._next_expiry:
+            return
+        self._next_expiry = now + min([EXPIRY_S, *(bounds.age_s / 10 for bounds in self._bounds.values())])
         for sink, bounds in self._bounds.items():
-            oldest = self._now() - bounds.age_s
             with self._transaction() as connection:
-                for tenant in list(self._items.get(sink, ())):
-                    self._delete(connection, "AND at < ?", (sink, tenant, oldest))
-                connection.execute("DELETE FROM marks WHERE sink = ? AND at < ?", (sink, oldest))
+                old: Any = connection.execute(
+                    "DELETE FROM items WHERE sink = ? AND at < ? RETURNING tenant, size", (sink, now - bounds.age_s)
+                )
+                for tenant, size in old.fetchall():
+                    self._account(sink, tenant, -1, -size)
+                connection.execute("DELETE FROM marks WHERE sink = ? AND at < ?", (sink, now - bounds.age_s))
+
+    async def committed(self, losses: int) -> None:
+        """Wait until what was written is committed, with all that others write in the same turn of the event loop.
+
+        Args:
+            losses: what `losses` was before the writes.
+
+        Raises:
+            StateError: it was not, and is not there.
+        """
+        if self._connection is not None and self._connection.in_transaction:
+            loop = asyncio.get_running_loop()
+            if self._settled is None:
+                self._settled = loop.create_future()
+                loop.call_soon(self._settle)  # after every task that is ready now
+            await asyncio.shield(self._settled)
+        if self.losses != losses:
+            raise StateError(self.problem or f"{self.path}: lost")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Commit, and let go of the file."""
         if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.commit()
             self._connection.close()
             self._connection = None
         if self._lock >= 0:
@@ -217,47 +253,74 @@ class Shelf:
             return self._connection
         try:
             connection = _connect(self.path)
-            counted = list(connection.execute("SELECT sink, tenant, COUNT(*), SUM(size), MAX(seq) FROM items GROUP BY sink, tenant"))
+            self._recount(connection)
         except (sqlite3.Error, OSError) as error:
             self.problem = f"{self.path}: {error}"
             raise StateError(self.problem) from None
-        self._items, self._bytes = {}, {}
-        for sink, tenant, items, total, seq in counted:
-            self._account(sink, tenant, items, total)
-            self._seq = max(self._seq, seq)
         self.problem = ""
         self._connection = connection
         return connection
+
+    def _recount(self, connection: sqlite3.Connection) -> None:
+        self._items, self._bytes, self._totals = {}, {}, {}
+        for sink, tenant, items, total, seq in connection.execute(
+            "SELECT sink, tenant, COUNT(*), SUM(size), MAX(seq) FROM items GROUP BY sink, tenant"
+        ):
+            self._account(sink, tenant, items, total)
+            self._seq = max(self._seq, seq)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = self._open()
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            if not connection.in_transaction:
+                connection.execute("BEGIN IMMEDIATE")
             yield connection
-            connection.execute("COMMIT")
-        except (sqlite3.Error, UnicodeEncodeError) as error:
+            if not self.is_grouped:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
             self._fail(error)
+        except UnicodeEncodeError as error:  # nothing was written; what others wrote in this turn stays
+            if not self.is_grouped:
+                connection.rollback()
+            raise StateError(f"{self.path}: {error.reason}") from None
         self.problem = ""
+
+    def _settle(self) -> None:
+        """Commit what this turn of the event loop has written, and tell all who wait."""
+        settled, self._settled = self._settled, None
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(StateError):
+                self._fail(error)
+        if settled is not None and not settled.done():
+            settled.set_result(None)
 
     def _rows(self, query: str, values: tuple[Any, ...]) -> list[Item]:
         connection = self._open()
         try:
             return [Item(row[0], row[1], row[2], bool(row[3]), row[4], row[5]) for row in connection.execute(query, values)]
-        except (sqlite3.Error, UnicodeEncodeError) as error:
+        except sqlite3.Error as error:
             self._fail(error)
+        except UnicodeEncodeError:
+            pass  # nothing is called so
         return []
 
     def _fail(self, error: Exception) -> None:
-        """Open the file anew at the next call: what is counted is read from it again.
+        """Undo what is not committed, and open the file anew at the next call: what is counted is read from it again.
 
         Raises:
             StateError: always.
         """
+        self.losses += 1
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.rollback()
-                if self.path != MEMORY:
+                if self.path == MEMORY:
+                    self._recount(self._connection)
+                else:
                     self._connection.close()
             self._connection = None if self.path != MEMORY else self._connection
         self.problem = f"{self.path}: {error}"
@@ -274,6 +337,8 @@ class Shelf:
         sized = self._bytes.setdefault(sink, Counter())
         counted[tenant] += items
         sized[tenant] += total
+        all_items, all_bytes = self._totals.get(sink, (0, 0))
+        self._totals[sink] = all_items + items, all_bytes + total
         if counted[tenant] <= 0:
             del counted[tenant], sized[tenant]
 

@@ -78,15 +78,20 @@ class Sink:
 
     async def answer(self, call: Call) -> Answer:
         """What `call` is told. Never raises."""
+        losses = self._shelf.losses
         try:
-            return await self._answer(call)
-        except Refused as refused:
-            return problem(refused)
+            try:
+                found = await self._answer(call)
+            except Refused as refused:
+                found = problem(refused)
+            await self._shelf.committed(losses)
         except StateError:
             return problem(Refused(503, "state_unavailable", "what this sink keeps cannot be read or written at the moment"))
         except Exception:  # noqa: BLE001  the last border: a bug of ours becomes a logged 500
             _log.exception("sink %s failed", self.name)
             return problem(Refused(500, "internal", "the log has the details"))
+        else:
+            return found
 
     async def _answer(self, call: Call) -> Answer:
         if self.problem:

@@ -65,6 +65,7 @@ async def serve(
                 await asyncio.wait_for(stopping.wait(), EXPIRE_S)
             with contextlib.suppress(StateError):
                 shelf.expire()
+                await shelf.committed(shelf.losses)
     finally:
         await house.close()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -83,15 +83,11 @@ class Filling:
                 return datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds")
             case "now.unix":
                 return int(self.now())
-        plain = {
-            "tenant": call.tenant,
-            "sink": self.sink,
-            "request.method": call.method,
-            "request.path": call.path,
-            "request.target": call.target,
-            "request.text": call.text,
-        }
-        return plain[place.source]
+            case "tenant":
+                return call.tenant
+            case "sink":
+                return self.sink
+        return getattr(call, place.source.removeprefix("request."))  # method, path, target, text
 
     def _segment(self, name: str) -> str | None:
         if not name.isdigit():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -125,6 +128,7 @@ def test_what_is_too_old_goes() -> None:
     shelf.put("s", "t", "/x", "new", "2")
     now[0] += 50
     shelf.expire()
+    shelf.expire()
     assert [item.id for item in shelf.of_collection("s", "t", "/x")] == ["new"]
     assert shelf.kept("s")[0] == 1
     assert shelf.count("s", "t", "n") == 1
@@ -198,3 +202,51 @@ def test_a_write_that_fails_is_undone() -> None:
         shelf.put("s", "t", "/x", "2", "\ud800")
     assert [item.id for item in shelf.of_collection("s", "t", "/x")] == ["1"]
     shelf.put("s", "t", "/x", "3", "1")
+
+
+async def test_writes_of_one_turn_are_committed_together(tmp_path: Path) -> None:
+    """Each waits for the commit, and another process then sees all of them."""
+    path = str(tmp_path / "s.db")
+    shelf = Shelf(path)
+    shelf.is_grouped = True
+    commits: list[str] = []
+
+    async def write(number: int) -> None:
+        shelf.put("s", "t", "/x", str(number), "x")
+        await shelf.committed(shelf.losses)
+        commits.append(_seen(path))
+
+    await asyncio.gather(*(write(number) for number in range(20)))
+    assert commits == ["20"] * 20
+    await shelf.committed(shelf.losses)
+    shelf.put("s", "t", "/x", "late", "x")
+    shelf.close()
+    assert _seen(path) == "21"
+
+
+async def test_a_commit_that_fails_is_told_to_all_who_wait(tmp_path: Path) -> None:
+    """None of the writes is there, none is acknowledged, and the next one works."""
+    shelf = Shelf(str(tmp_path / "s.db"))
+    shelf.is_grouped = True
+    losses = shelf.losses
+    shelf.put("s", "t", "/x", "1", "x")
+    assert shelf._connection is not None
+    shelf._connection.execute("PRAGMA max_page_count = 1")
+    waiting = [asyncio.ensure_future(shelf.committed(losses)) for _ in range(3)]
+    with pytest.raises(StateError, match="full"):
+        shelf.put("s", "t", "/x", "2", "x" * 1_000_000)
+    for one in waiting:
+        with pytest.raises(StateError):
+            await one
+    assert shelf.of_collection("s", "t", "/x") == []
+    assert shelf.kept("s") == (0, 0)
+    shelf.put("s", "t", "/x", "3", "x")
+    await shelf.committed(shelf.losses)
+    assert shelf.kept("s")[0] == 1
+    shelf.close()
+
+
+def _seen(path: str) -> str:
+    """How many items another connection sees."""
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        return str(other.execute("SELECT COUNT(*) FROM items").fetchone()[0])
