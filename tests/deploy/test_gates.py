@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -11,8 +11,10 @@ import yaml
 
 from shadowproxy.control.admin import gates
 from shadowproxy.control.admin.openapi import ENDPOINTS
-from shadowproxy.control.admin.schema import Endpoint
 from shadowproxy.judge.verdict import Outcome
+
+if TYPE_CHECKING:
+    from shadowproxy.control.admin.schema import Endpoint
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 TEMPLATE, ROLLOUT = yaml.safe_load_all((DEPLOY / "argo-rollouts.yaml").read_text())
