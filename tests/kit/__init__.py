@@ -13,6 +13,7 @@ worker       one real worker process, with the kit in the role of the control pr
 supervised   `shadowproxy run` as a whole
 postgres     a real PostgreSQL server, for the fixtures `postgres` and `database`
 world        live and shadow origins around one worker: where most tests begin
+tagged       the same for test traffic: rules, sinks, partitions, and what must hold of everything that was sent
 
 Everything is synchronous: a test reads as a conversation, and a socket that stays silent
 longer than PATIENCE_S is an error. Origins answer from threads of their own. What a test
