@@ -16,7 +16,7 @@ from shadowproxy.config.shape import fields_of
 from tests.config.certificates import write_certificates
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
-NAMES = {"minimal", "reference", "several-mirrors", "sidecar", "sticky", "tls"}
+NAMES = {"egress", "minimal", "reference", "several-mirrors", "sidecar", "sticky", "test-traffic", "tls"}
 
 
 @pytest.fixture

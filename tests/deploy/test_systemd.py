@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -50,13 +51,23 @@ def test_it_gives_time_to_drain_and_room_for_clients() -> None:
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
 
 
+def test_keys_are_where_the_example_looks() -> None:
+    """The credentials that it can be given are the files that config/test-traffic.yaml names, which keeps its ledger in the state directory."""
+    text = (ROOT / "config" / "test-traffic.yaml").read_text()
+    named = set(re.findall(r"\$\{env:CERTS:-/etc/shadowproxy\}/([a-z.]+)", text))
+    assert set(re.findall(r"^#LoadCredential=([a-z.]+):/etc/shadowproxy/\1$", UNIT.read_text(), re.MULTILINE)) == named
+    assert set(re.findall(r"\$\{env:STATE_DIR:-([^}]+)\}", text)) == {_service()["WorkingDirectory"]}
+
+
+@pytest.mark.parametrize("has_keys", [False, True])
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None,
     reason="systemd-analyze is not installed (Debian package systemd): what the unit says is tested above, that systemd can read it is not",
 )
-def test_systemd_accepts_it(tmp_path: Path) -> None:
-    """systemd-analyze verify has nothing to say, with the program in place of one that is not installed here."""
+def test_systemd_accepts_it(tmp_path: Path, *, has_keys: bool) -> None:
+    """systemd-analyze verify has nothing to say, with the program in place of one that is not installed here; also with credentials."""
+    text = UNIT.read_text().replace("/opt/shadowproxy/bin/shadowproxy", "/bin/true")
     unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/shadowproxy/bin/shadowproxy", "/bin/true"))
+    unit.write_text(re.sub(r"^#(LoadCredential|Environment)=", r"\1=", text, flags=re.MULTILINE) if has_keys else text)
     verified = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
     assert (verified.returncode, [line for line in verified.stderr.splitlines() if UNIT.name in line]) == (0, [])
