@@ -217,6 +217,8 @@ def render_law(document: Mapping[str, Any]) -> RenderableType:
     lines: list[RenderableType] = [table if document["routes"] else Text("no tagged write was seen")]
     for one in document["routes"]:
         lines += [Text(printable(f"{one['route']}: {problem}"), "bold red") for problem in one.get("problems", ())]
+    if not document["is_compared"] and any("rows" in one for one in document["routes"]):
+        lines.append(Text("rows were not compared: the ledger has been another file since the start", "yellow"))
     ledger = document["ledger"]
     if ledger["problem"]:
         lines.append(Text(printable(f"tagged writes are refused: {ledger['problem']}"), "bold red"))
@@ -283,6 +285,13 @@ def _line(entry: Mapping[str, Any]) -> str:
 
 
 def _moment(seconds: float) -> str:
+    try:
+        return _written(seconds)
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)  # no year that there is
+
+
+def _written(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
 
 

@@ -8,7 +8,9 @@ import io
 import json
 import math
 import re
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -114,6 +116,15 @@ def test_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert math.isfinite(moment("1e9"))
 
 
+def test_times_that_are_none_are_shown(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody else's file may say anything."""
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("UPDATE writes SET time = 1e300")
+        database.commit()
+    assert main.main(["ledger", "list", "--file", file]) == 0
+    assert "1e+300" in capsys.readouterr().out
+
+
 def test_show_says_how_to_undo(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every key, and the suggestion where there is something to undo."""
     assert main.main(["ledger", "show", "a", "--file", file]) == 0
@@ -192,6 +203,11 @@ class Admin:
     [
         ({}, 0, "adds up"),
         ({"is_kept": False}, 1, ""),
+        (
+            {"routes": [{"route": "a", "seen": 0, "pending": 0, "fates": {}, "is_conserved": True, "rows": {}}], "is_compared": False},
+            0,
+            "rows were not compared",
+        ),
         ({"ledger": {"is_up": False, "problem": f"full {ESCAPE}", "set_aside": None}}, 1, "tagged writes are refused: full"),
         ({"ledger": {"is_up": True, "problem": None, "set_aside": "l.db.corrupt"}}, 0, "a corrupt ledger was set aside: l.db.corrupt"),
     ],
