@@ -185,6 +185,8 @@ async def _stream(request: web.Request, columns: Sequence[str], pages: Callable[
     page = await _read(lambda: next(reading, None))
     response = web.StreamResponse(headers={"Content-Type": f"{TYPES[form]}; charset=utf-8"})
     await response.prepare(request)
+    if request.method == "HEAD":  # what is written would be read as the next answer (RFC 9110 section 9.3.2)
+        return response
     await response.write(beginning(form, columns).encode("utf-8", "replace"))
     try:
         while page:
