@@ -45,6 +45,10 @@ ACTIONS: Final = {"retag": "tagged again by the proxy", "refuse": "refused by th
 """What became of a call without its tag."""
 
 
+CALL: Final = ("listener", "route", "method", "host", "target", "trace", "fate", "to")
+"""What is told of a row."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One probe's end.
@@ -107,12 +111,13 @@ def _result(probe: Probe, answer: Answer, records: Records, found: Sequence[Find
     # A write that was let pass has been told as a leak.
     dropped = [leak for leak in lost if not _is_escape(leak)]
     failures += [_dropped(leak) for leak in dropped if leak["action"] == PASSED or not allows_retagged]
+    failures += [f"{call(row)} as a test of {row['tenant']}: a service changed whose it is" for row in rows if _is_anothers(row, probe)]
     remarks = [_dropped(leak) for leak in dropped if leak["action"] != PASSED and allows_retagged]
     if answer.error and fate is not Fate.UNANSWERED:
         remarks.append(answer.error)
     elif answer.status >= 500 and fate is not Fate.REFUSED:
         remarks.append(f"answered {answer.status}: the services behind the proxy may not have been reached")
-    remarks += [f"a service lost the trace: {_call(row)}, under trace {row['trace']}" for row in records.strays.get(probe.number, [])]
+    remarks += [f"a service lost the trace: {call(row)}, under trace {row['trace']}" for row in records.strays.get(probe.number, [])]
     return Result(
         probe=probe,
         answer=answer,
@@ -154,6 +159,11 @@ def _is_escape(leak: Row) -> bool:
     return leak["action"] == PASSED and leak["method"].encode() not in READ_METHODS
 
 
+def _is_anothers(row: Row, probe: Probe) -> bool:
+    """Whether a call of the probe's trace was tagged as another tenant's; calls that count as tests without a tag are the proxy's own."""
+    return bool(row["origin"] == "tag" and row["tenant"] != probe.tenant)
+
+
 def _escaped(lost: Iterable[Row], found: Iterable[Find]) -> list[str]:
     """Where the probe got to without its tag, or where its tokens must not be."""
     calls = [
@@ -173,7 +183,8 @@ def _dropped(leak: Row) -> str:
     return f"{leak['service']} dropped the tag of {call}: {became}"
 
 
-def _call(row: Row) -> str:
+def call(row: Row) -> str:
+    """A row of the ledger in words."""
     return f"{row['method']} {row['host']}{row['target'].partition('?')[0]} {row['fate']}{' to ' + row['to'] if row['to'] else ''}"
 
 
@@ -203,5 +214,5 @@ def as_plain(result: Result) -> dict[str, Any]:
         "remarks": list(result.remarks),
         "lost_tags": [dict(leak) for leak in result.leaks],
         "found": [{"where": find.where, "from": PLACES[find.place], "is_leak": find.is_leak} for find in result.finds],
-        "calls": [{name: row[name] for name in ("listener", "route", "method", "host", "target", "fate", "to")} for row in result.calls],
+        "calls": [{name: row[name] for name in CALL} for row in result.calls],
     }

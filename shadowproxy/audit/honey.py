@@ -18,7 +18,13 @@ MOST: Final = 0x10000
 """Probes of one run that can be told apart."""
 
 _RUN: Final = re.compile(r"[0-9a-f]{10}")
+_TRACE: Final = re.compile(r"7e57[0-9a-f]{10}0{14}[0-9a-f]{4}")
 _ANY: Final = re.compile(r"honey[0-9a-f]{10}x[0-9a-f]{4}[hqpb]", re.IGNORECASE)
+
+
+def is_of_an_audit(trace: str) -> bool:
+    """Whether a trace id looks like that of some run's probe, which may be another's."""
+    return _TRACE.fullmatch(trace) is not None
 
 
 def hidden(text: str) -> str:

@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shadowproxy.audit.fates import as_plain, culprits
+from shadowproxy.audit.fates import CALL, as_plain, culprits
 
 if TYPE_CHECKING:
     from shadowproxy.audit.fates import Result
     from shadowproxy.audit.plan import Skipped
+    from shadowproxy.audit.records import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class Outcome:
         seconds: how long it took.
         results: every probe's.
         skipped: what was not asked.
+        orphans: writes of its tenant under other traces, of which it is not known which probe they belong to.
         searched: databases and pages that were searched, without their secrets.
         is_strict: whether something that was not asked is a failure.
     """
@@ -34,6 +36,7 @@ class Outcome:
     seconds: float
     results: tuple[Result, ...]
     skipped: tuple[Skipped, ...]
+    orphans: tuple[Row, ...] = ()
     searched: tuple[str, ...] = ()
     is_strict: bool = False
 
@@ -64,5 +67,6 @@ class Outcome:
             "dropped_by": self.culprits,
             "searched": list(self.searched),
             "probes": [as_plain(result) for result in self.results],
+            "orphans": [{name: row[name] for name in CALL} for row in self.orphans],
             "skipped": [{"route": one.route, "listener": one.listener, "method": one.method, "reason": one.reason} for one in self.skipped],
         }

@@ -86,6 +86,7 @@ class Plan:
     """Everything that is to be sent, in this order, and what is left out."""
 
     honey: Honey
+    tenant: str
     probes: tuple[Probe, ...]
     skipped: tuple[Skipped, ...]
 
@@ -127,7 +128,7 @@ def make(config: Config, honey: Honey, wishes: Wishes) -> Plan:
             for listener in config.listen:
                 if route.match.listener in {"", listener.name} and (not wishes.listeners or listener.name in wishes.listeners):
                     planner.ask(route, policy, listener)
-    return Plan(honey, tuple(planner.probes), tuple(planner.skipped))
+    return Plan(honey, wishes.tenant, tuple(planner.probes), tuple(planner.skipped))
 
 
 def _check_names(config: Config, wishes: Wishes) -> None:

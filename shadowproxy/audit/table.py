@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from shadowproxy.audit.fates import WORDS, Fate, culprits
+from shadowproxy.audit.fates import WORDS, Fate, call, culprits
 from shadowproxy.report.markup import visible
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def render(outcome: Outcome) -> RenderableType:
     parts += _said(outcome.results, "red", lambda result: result.failures)
     parts += _said(outcome.results, "dim", lambda result: result.remarks)
     parts += skipped(outcome.skipped)
+    lost = Counter(call(row) for row in outcome.orphans)
+    parts += [Text(visible(f"a service lost the trace: {said}, of some probe{_times(count)}"), "yellow") for said, count in lost.items()]
     blamed = "yellow" if outcome.is_clean else "bold red"
     parts += [Text(visible(f"{name} dropped the tag of test traffic"), blamed) for name in outcome.culprits]
     parts.append(conclusion(outcome))
@@ -95,7 +97,11 @@ def _fate(result: Result) -> str:
 def _behind(result: Result) -> str:
     """What became of the writes that the services behind the proxy made of a probe."""
     counted = Counter(f"{row['route']} {row['fate']}" for row in result.calls)
-    return ", ".join(text if count == 1 else f"{text} x{count}" for text, count in counted.items())
+    return ", ".join(f"{text}{_times(count)}" for text, count in counted.items())
+
+
+def _times(count: int) -> str:
+    return f" x{count}" if count > 1 else ""
 
 
 def _said(results: Sequence[Result], style: str, of: Callable[[Result], tuple[str, ...]]) -> list[Text]:

@@ -4,7 +4,7 @@ Exit codes: 0 every probe ended where its rule says and nothing leaked, 1 not so
 4 no instance answers.
 
 With `--output json` one object is printed: `{run, tenant, time, seconds, is_clean, fates, dropped_by, searched, probes,
-skipped}`. Each probe is `{route, listener, method, target, label, trace, counts_as, expected, fate, to, is_ok, status, code,
+orphans, skipped}`. Each probe is `{route, listener, method, target, label, trace, counts_as, expected, fate, to, is_ok, status, code,
 failures, remarks, lost_tags, found, calls}`; see docs/audit.md. With `--list` it is `{probes, skipped}`.
 """
 
@@ -202,12 +202,13 @@ class _Audit:
         began, start = time.time(), time.monotonic()
         generation = self._generation()
         self._check_searches()
+        stood = records.before(self._api)
         key = _key(arguments)
         sender = Sender(self._targets, self._context, key, arguments.timeout)
         answers = {probe.number: answer for probe, answer in sender.all(self._plan, start + arguments.deadline)}
         time.sleep(arguments.settle)
         found = self._search()
-        known = records.gather(self._api, self._config.sinks, self._plan, arguments.tenant, began)
+        known = records.gather(self._api, self._config.sinks, self._plan, stood, began)
         if self._generation() != generation:
             raise AuditFailed("the instance took another config during the audit: probes and rules do not belong together, try again")
         return Outcome(
@@ -217,6 +218,7 @@ class _Audit:
             seconds=time.monotonic() - start,
             results=tuple(results(self._plan, answers, known, found, allows_retagged=arguments.allow_retagged)),
             skipped=self._plan.skipped,
+            orphans=tuple(known.orphans),
             searched=(*map(databases.shown, self._databases), *map(pages.shown, self._pages)),
             is_strict=arguments.strict,
         )

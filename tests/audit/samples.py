@@ -44,7 +44,7 @@ def row(probe: int, fate: str = "sunk", **changed: Any) -> dict[str, Any]:
     """A row of the ledger that a probe has caused."""
     return {
         "id": f"row-{probe}", "time": 1.0, "trace": HONEY.trace(probe), "tenant": "shadowproxy-audit", "listener": "front", "route": "orders",
-        "method": "POST", "host": "shop", "target": "/orders?x=1", "fate": fate, "reason": "", "to": "mock" if fate == "sunk" else "", **changed,
+        "method": "POST", "host": "shop", "target": "/orders?x=1", "digest": "", "origin": "tag", "fate": fate, "reason": "", "to": "mock" if fate == "sunk" else "", **changed,
     }  # fmt: skip
 
 

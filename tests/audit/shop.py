@@ -3,9 +3,14 @@
     with Shop(directory) as shop, SupervisedProxy(shop.config(), directory) as proxy:
         shop.connect(proxy)
 
-Each is a real aiohttp application with the middlewares of shadowproxy.propagate, unless it `forgets`: then it passes the trace on
-and not the tag, as a service does that is instrumented for tracing and nothing else. One that `meddles` writes what it gets
-straight into production's database. Every call goes through the egress listener of the proxy.
+Each is a real aiohttp application with the middlewares of shadowproxy.propagate, unless it has other `manners`:
+
+    forgets   passes the trace on and not the tag, as a service does that is instrumented for tracing and nothing else
+    wanders   passes the tag on and not the trace
+    renames   passes both on, and says that it is somebody else's test
+    meddles   does all that, and writes what it gets straight into production's database
+
+Every call goes through the egress listener of the proxy.
 """
 
 from __future__ import annotations
@@ -22,7 +27,6 @@ from shadowproxy.propagate.aiohttp import middleware, trace_config
 from tests.kit import network
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
     from types import TracebackType
 
@@ -35,12 +39,11 @@ NEXT = {"checkout": "/cart/items", "cart": "/payments/charges", "payments": ""}
 class Shop:
     """The services, in a thread of their own; `paid` is what the processor of payments has got, `database` is production's."""
 
-    def __init__(self, directory: Path, *, forgets: Collection[str] = (), meddles: Collection[str] = ()) -> None:
+    def __init__(self, directory: Path, **manners: str) -> None:
         self.ports = {name: network.free_port() for name in NEXT}
         self.database = directory / "production.sqlite"
         self.paid: list[str] = []
-        self._forgets = forgets
-        self._meddles = meddles
+        self._manners = manners
         self._egress = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="shop")
@@ -97,7 +100,8 @@ class Shop:
         }
 
     async def _serve(self, name: str) -> None:
-        is_careful = name not in self._forgets
+        manner = self._manners.get(name, "")
+        is_careful = manner in {"", "meddles"}
         session = ClientSession(
             headers={"User-Agent": f"{name}/1.0"},
             trace_configs=[trace_config()] if is_careful else [],
@@ -108,12 +112,15 @@ class Shop:
         async def answer(request: web.Request) -> web.Response:
             body = await request.text()
             if request.method != "GET":
-                if name in self._meddles:
+                if manner == "meddles":
                     self._meddle(body)
                 if name == "payments":
                     self.paid.append(body)
                 elif self._egress:
-                    headers = {} if is_careful else {"traceparent": request.headers["traceparent"]}
+                    passed = {"forgets": ("traceparent",), "wanders": ("X-Test-Traffic",), "renames": ("traceparent",)}.get(manner, ())
+                    headers = {field: request.headers[field] for field in passed}
+                    if manner == "renames":
+                        headers["X-Test-Traffic"] = "somebody"
                     async with session.post(self._egress + NEXT[name], data=body, headers=headers) as reply:
                         await reply.read()
             return web.json_response({"paid": self.paid} if name == "payments" else {"service": name})

@@ -128,6 +128,14 @@ def test_calls_behind_it_and_lost_traces_are_told() -> None:
     assert found.remarks == (f"a service lost the trace: PUT mail/send sunk to mock, under trace {'f' * 32}",)
 
 
+def test_a_call_for_another_tenant_fails() -> None:
+    """A service that changes whose test it is writes to another tenant's data; what the proxy itself calls a shadow's does not."""
+    other = row(0, "partitioned", listener="out", route="cart", tenant="somebody", host="cart", target="/items")
+    found = result(Records(rows={0: [row(0), other]}))
+    assert found.failures == ("POST cart/items partitioned as a test of somebody: a service changed whose it is",)
+    assert result(Records(rows={0: [row(0), {**other, "origin": "listener"}]})).is_ok
+
+
 def test_a_result_is_json() -> None:
     """With everything in it, and the same keys for all."""
     plain = as_plain(leaking())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.audit.honey import MOST, PLACES, Found, Honey
+from shadowproxy.audit.honey import MOST, PLACES, Found, Honey, hidden, is_of_an_audit
 
 HONEY = Honey("0123456789")
 RUNS = st.text("0123456789abcdef", min_size=10, max_size=10)
@@ -36,6 +36,13 @@ def test_a_trace_says_whose_it_is(run: str, probe: int) -> None:
     assert honey.of_trace(trace) == probe
     assert Honey(f"{(int(run, 16) + 1) % 16**10:010x}").of_trace(trace) is None
     assert honey.of_trace("") is None
+    assert is_of_an_audit(trace)
+    assert not is_of_an_audit("7e57" + "f" * 28)
+
+
+def test_labels_read_alike_in_every_run() -> None:
+    """Tokens of any run are hidden, and nothing else."""
+    assert hidden(f"/a/{HONEY.token(7, 'p').upper()}/honey") == "/a/{{honey}}/honey"
 
 
 @pytest.mark.parametrize("run", ["", "012345678", "0123456789a", "ABCDEF0123", "012345678z"])

@@ -47,6 +47,13 @@ def test_a_tag_that_was_dropped_stands_in_the_table() -> None:
     assert "sunk: mock, tag dropped by cart" in shown(render(outcome(result(Records(rows={0: [row(0)]}, leaks={0: [leak(0)]})))))
 
 
+def test_lost_traces_are_counted() -> None:
+    """One line for calls that are alike; they are no failure."""
+    text = shown(render(outcome(clean(), orphans=(row(1), row(2)))))
+    assert "a service lost the trace: POST shop/orders sunk to mock, of some probe x2" in text
+    assert text.endswith("nothing leaked\n")
+
+
 def test_nothing_asked_is_said() -> None:
     """An empty audit is no green one."""
     assert "nothing was asked, so nothing is known" in shown(render(outcome()))

@@ -37,9 +37,9 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 @contextmanager
-def running(directory: Path, *, lost_tags: str = "retag", **wishes: Any) -> Iterator[tuple[Shop, SupervisedProxy]]:
+def running(directory: Path, *, lost_tags: str = "retag", **manners: str) -> Iterator[tuple[Shop, SupervisedProxy]]:
     """A shop behind a proxy."""
-    with Shop(directory, **wishes) as shop, SupervisedProxy(shop.config(lost_tags=lost_tags), directory) as proxy:
+    with Shop(directory, **manners) as shop, SupervisedProxy(shop.config(lost_tags=lost_tags), directory) as proxy:
         shop.connect(proxy)
         yield shop, proxy
 
@@ -87,7 +87,7 @@ def test_a_shop_that_does_as_it_should_is_clean(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize("lost_tags", ["retag", "refuse"])
 def test_a_service_that_forgets_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], lost_tags: str) -> None:
     """The proxy kept the processor from harm, and the audit fails all the same, until that is allowed."""
-    with running(tmp_path, lost_tags=lost_tags, forgets=("cart",)) as (shop, proxy):
+    with running(tmp_path, lost_tags=lost_tags, cart="forgets") as (shop, proxy):
         code, document = audit(proxy, capsys, *CHECKOUT, "--method", "POST")
         assert code == 1
         assert document["dropped_by"] == ["cart"]
@@ -105,7 +105,7 @@ def test_a_service_that_forgets_is_named(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_the_first_that_forgets_is_to_blame_for_what_got_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Calls are only reported: they reach the processor. Cart did as it should, it was not told; checkout is named, by both commands."""
-    with running(tmp_path, lost_tags="report", forgets=("checkout",)) as (shop, proxy):
+    with running(tmp_path, lost_tags="report", checkout="forgets") as (shop, proxy):
         mailbox = f"http://{HOST}:{shop.ports['payments']}/paid"
         code, document = audit(proxy, capsys, *CHECKOUT, "--method", "POST", "--search", mailbox, "--allow-retagged")
         assert code == 1
@@ -124,9 +124,29 @@ def test_the_first_that_forgets_is_to_blame_for_what_got_through(tmp_path: Path,
         assert text.rstrip().endswith("2 probes: 2 LEAKED; 2 FAILED")
 
 
+def test_a_service_that_loses_the_trace_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tag is there, so that no harm is done; the row is the probe's, as it has the very body that the probe had."""
+    with running(tmp_path, cart="wanders") as (shop, proxy):
+        code, document = audit(proxy, capsys, "--settle", "0.6", "--route", "cart", "--method", "POST", "--method", "DELETE")
+        assert code == 0
+        assert not shop.paid
+        posted, _, deleted = document["probes"]
+        assert posted["calls"] == deleted["calls"] == []
+        assert "a service lost the trace: POST " in posted["remarks"][0]
+        assert [(one["route"], one["fate"]) for one in document["orphans"]] == [("payments", "sunk")]
+
+
+def test_a_service_that_calls_it_another_tenants_test_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its writes go to another tenant's data."""
+    with running(tmp_path, cart="renames") as (_, proxy):
+        code, document = audit(proxy, capsys, *CHECKOUT, "--method", "POST")
+        assert code == 1
+        assert "as a test of somebody: a service changed whose it is" in document["probes"][0]["failures"][0]
+
+
 def test_sabotage_is_found_in_sqlite(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A service passes the tag on as it should and writes to production's tables all the same: only a look into them finds that."""
-    with running(tmp_path, meddles=("cart",)) as (shop, proxy):
+    with running(tmp_path, cart="meddles") as (shop, proxy):
         assert audit(proxy, capsys, *CHECKOUT, "--method", "POST")[0] == 0
         monkeypatch.setenv("PRODUCTION", str(shop.database))
         code, document = audit(proxy, capsys, *CHECKOUT, "--method", "POST", "--sql", "env:PRODUCTION")
