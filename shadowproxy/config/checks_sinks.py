@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shadowproxy.config.sinks import Latency, Resources, Sink
 
 FRAMING: Final = frozenset(
-    {"connection", "content-length", "date", "keep-alive", "trailer", "transfer-encoding", "upgrade", "x-shadow-sink"}
+    {"connection", "content-length", "date", "keep-alive", "server", "trailer", "transfer-encoding", "upgrade", "x-shadow-sink"}
 )
 """Fields that the server of the sinks writes itself."""
 

@@ -152,7 +152,7 @@ class OpenApi:
 class SinkLimits:
     """What one sink may take and keep. Over it the oldest items of the tenant that keeps most go first."""
 
-    body: Size = field(default=Size(1048576), metadata=doc("Bytes of a request's body; over it 413.", minimum=0, maximum=67108864))
+    body: Size = field(default=Size(1048576), metadata=doc("Bytes of a request's body; over it 413.", minimum=1, maximum=67108864))
     in_flight: int = field(default=1000, metadata=doc("Requests at a time; beyond it 503.", minimum=1, maximum=100000))
     items: int = field(default=10000, metadata=doc("Items kept, of all tenants.", minimum=1, maximum=10000000))
     size: Size = field(default=Size(67108864), metadata=doc("Bytes of items kept, of all tenants.", minimum=1024))

@@ -48,8 +48,8 @@ ACCESS_LIMIT: Final = 2000
 APART: Final = ":resend"
 """What the name of a fleet ends with that only copies are sent to, beside the one that clients are served by; no config can name it so."""
 
-SINK_PATIENCE: Final = Seconds(10.0)
-"""How long a sink may think."""
+SINK_PATIENCE: Final = Seconds(75.0)
+"""How long a sink may think: its latency may be 60 s, and what it asks live has a time of its own. Control ends one that is stuck sooner."""
 
 
 class Worker:

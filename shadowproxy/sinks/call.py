@@ -84,11 +84,13 @@ class Call:
             Refused: 400, they are not UTF-8.
         """
         text = self.path[1:]
-        if "%" not in text:
-            return tuple(text.split("/")) if text else ()
         try:
+            if not text.isascii():
+                text.encode()  # bytes that are no UTF-8 are half surrogates here
+            if "%" not in text:
+                return tuple(text.split("/")) if text else ()
             return tuple(unquote(part, errors="strict") for part in text.split("/"))
-        except UnicodeDecodeError:
+        except UnicodeError:
             raise Refused(400, "bad_path", "the path is not UTF-8") from None
 
     @cached_property

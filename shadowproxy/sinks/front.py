@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from shadowproxy.policy.tags import tenant_of
@@ -86,32 +87,25 @@ class Front:
         self._server.pre_shutdown()
         await self._server.shutdown(patience_s)
 
-    def dressed(self, answer: Answer, method: str) -> web.Response:
+    def dressed(self, answer: Answer) -> web.Response:
         """An answer as aiohttp sends it, counted."""
         self.statuses[answer.status] += 1
         body = None if answer.status in BODILESS else answer.body
-        response = web.Response(status=answer.status, body=body, headers=answer.headers)
-        if answer.content_type and body is not None and "Content-Type" not in response.headers:
-            response.headers["Content-Type"] = answer.content_type
-        elif not body and "Content-Type" in response.headers and "Content-Type" not in answer.headers:
-            del response.headers["Content-Type"]
-        response.headers[NAME] = self.sink.name
-        response.headers["Server"] = "shadowproxy"
-        assert method
-        return response
+        headers = {"Server": "shadowproxy", **answer.headers, NAME: self.sink.name}
+        if body and answer.content_type and not any(name.lower() == "content-type" for name in headers):
+            headers["Content-Type"] = answer.content_type
+        return web.Response(status=answer.status, body=body, headers=headers)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         limits = self.sink.config.limits
         if self.in_flight >= limits.in_flight:
-            return self.dressed(
-                problem(Refused(503, "too_many", f"{self.in_flight} requests at a time, limit {limits.in_flight}")), request.method
-            )
+            return self.dressed(problem(Refused(503, "too_many", f"{self.in_flight} requests at a time, limit {limits.in_flight}")))
         self.in_flight += 1
         try:
             answer = await self._answer(request)
             if answer.latency_s > 0:
                 await asyncio.sleep(answer.latency_s)
-            return self.dressed(answer, request.method)
+            return self.dressed(answer)
         finally:
             self.in_flight -= 1
 
@@ -126,8 +120,8 @@ class Front:
             body = await request.read() if request.body_exists else b""
         except web.HTTPRequestEntityTooLarge:
             return problem(Refused(413, "body_too_large", f"the body has more than {self.sink.config.limits.body} bytes"))
-        except (web.HTTPException, ValueError) as error:
-            return problem(Refused(400, "bad_body", type(error).__name__))
+        except (web.HTTPException, web.RequestPayloadError, HttpProcessingError, ValueError):
+            return problem(Refused(400, "bad_body", "the body cannot be read as it says that it is coded"))
         target = _origin_form(request.raw_path)
         if not target:
             return problem(Refused(400, "bad_target", "the target must be a path, or an absolute URL"))
@@ -172,8 +166,7 @@ class _Server(web.Server):
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
-        # aiohttp takes 0 for no limit.
-        limit = self._front.sink.config.limits.body or 1
+        limit = self._front.sink.config.limits.body
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=limit)
 
     def __call__(self) -> RequestHandler:
@@ -193,7 +186,7 @@ class _Handler(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """Bytes that are no HTTP, as a problem document; nothing of them is quoted."""
-        del exc, message
-        response = self._front.dressed(problem(Refused(status, "malformed", "not a well-formed HTTP/1.1 request")), request.method)
+        del request, exc, message
+        response = self._front.dressed(problem(Refused(status, "malformed", "not a well-formed HTTP/1.1 request")))
         response.force_close()
         return response

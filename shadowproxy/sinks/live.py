@@ -98,7 +98,9 @@ class Live:
         Raises:
             Refused: 502 or 504, no endpoint gives a whole answer.
         """
-        wanted = self._rewrite.target((target or call.target).encode("latin-1", "replace"), call.tenant.encode()).decode("latin-1")
+        # As aiohttp reads targets, and writes them: bytes that are no UTF-8 cannot be sent, and are a 502 below.
+        sent = (target or call.target).encode("utf-8", "surrogateescape")
+        wanted = self._rewrite.target(sent, call.tenant.encode()).decode("utf-8", "surrogateescape")
         refused = Refused(502, "live_unavailable", "live could not be asked what it holds")
         for endpoint in itertools.islice(self._endpoints, self._count):
             fields = dict(_fields(call))

@@ -130,7 +130,10 @@ class Resources:
     def _new_id(self, call: Call, spot: Spot) -> str | int:
         match spot.kind.config.ids:
             case IdForm.INTEGER:
-                return self._shelf.count(self._name, call.tenant, f"ids.{spot.key}", NUMBER_ABOVE_ALL)
+                while True:  # the counter may have been forgotten, and items not
+                    number = self._shelf.count(self._name, call.tenant, f"ids.{spot.key}", NUMBER_ABOVE_ALL)
+                    if self._shelf.get(self._name, call.tenant, spot.key, str(number)) is None:
+                        return number
             case IdForm.PREFIXED:
                 return spot.kind.config.prefix + secrets.token_hex(10)
         return str(uuid.UUID(int=MARK << 80 | 8 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)))

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ EXPIRY_S: Final = 60.0
 
 ROW_BYTES: Final = 100
 """What an item takes beside its body and names, about."""
+
+CONTENTS_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of items that are shown at once."""
 
 MEMORY: Final = ":memory:"
 HIDDEN: Final = "#"
@@ -141,10 +145,9 @@ class Shelf:
         return self._rows(f"{_SELECT} AND collection = ? ORDER BY seq", (sink, tenant, collection))
 
     def contents(self, sink: str, tenant: str, limit: int) -> list[Item]:
-        """A tenant's items over all collections, the newest first. Raises as `get`."""
+        """A tenant's items over all collections, the newest first, as far as CONTENTS_BYTES go. Raises as `get`."""
         return self._rows(
-            f"{_SELECT} AND collection NOT LIKE '{HIDDEN}%' ORDER BY at DESC, seq DESC LIMIT ?",
-            (sink, tenant, limit),
+            f"{_SELECT} AND collection NOT LIKE '{HIDDEN}%' ORDER BY at DESC, seq DESC LIMIT ?", (sink, tenant, limit), CONTENTS_BYTES
         )
 
     def put(self, sink: str, tenant: str, collection: str, key: str, body: str | None, *, over_live: bool = False) -> Item:
@@ -216,6 +219,9 @@ class Shelf:
                 for tenant, size in old.fetchall():
                     self._account(sink, tenant, -1, -size)
                 connection.execute("DELETE FROM marks WHERE sink = ? AND at < ?", (sink, now - bounds.age_s))
+                # Counters are bounded as items are: a stranger may call himself by ever new names.
+                newest = "SELECT at FROM marks WHERE sink = ? ORDER BY at DESC LIMIT 1 OFFSET ?"
+                connection.execute(f"DELETE FROM marks WHERE sink = ? AND at <= ({newest})", (sink, sink, bounds.items))  # noqa: S608  constants
 
     async def committed(self, losses: int) -> None:
         """Wait until what was written is committed, with all that others write in the same turn of the event loop.
@@ -298,15 +304,20 @@ class Shelf:
         if settled is not None and not settled.done():
             settled.set_result(None)
 
-    def _rows(self, query: str, values: tuple[Any, ...]) -> list[Item]:
+    def _rows(self, query: str, values: tuple[Any, ...], most_bytes: int = sys.maxsize) -> list[Item]:
         connection = self._open()
+        found: list[Item] = []
         try:
-            return [Item(row[0], row[1], row[2], bool(row[3]), row[4], row[5]) for row in connection.execute(query, values)]
+            for row in connection.execute(query, values):
+                most_bytes -= len(row[2] or "")
+                if most_bytes < 0:
+                    break
+                found.append(Item(row[0], row[1], row[2], bool(row[3]), row[4], row[5]))
         except sqlite3.Error as error:
             self._fail(error)
         except UnicodeEncodeError:
             pass  # nothing is called so
-        return []
+        return found
 
     def _fail(self, error: Exception) -> None:
         """Undo what is not committed, and open the file anew at the next call: what is counted is read from it again.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shadowproxy.errors import StateError
 from shadowproxy.sinks import latency
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from shadowproxy.sinks.shelf import Shelf
 
 _log = logging.getLogger("shadowproxy.sinks")
+
+NOT_HELD: Final = 421
+"""What a read is answered that the sink knows nothing about: the worker then asks live, at once (RFC 9110 section 15.5.20)."""
 
 
 class Responder(Protocol):
@@ -105,10 +108,11 @@ class Sink:
         for responder in self._responders:
             found = await responder.answer(call)
             if found is not None:
-                found.latency_s = latency.draw(self.config.latency, self._random)
+                if found.status != NOT_HELD:
+                    found.latency_s = latency.draw(self.config.latency, self._random)
                 return found
         if self._is_asked and call.method in ("GET", "HEAD"):
-            return Answer(421)  # the worker asks live
+            return Answer(NOT_HELD)
         return self._respond.answer(call, {}, self._count)
 
     def _count(self, tenant: str, name: str) -> int:

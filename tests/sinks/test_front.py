@@ -193,3 +193,43 @@ async def test_statuses_are_counted(opened: Open) -> None:
     assert dict(front.statuses) == {201: 1, 400: 1}
     assert repr(front) == "<Front of <Sink 's' ok> in_flight=0>"
     await front.close()
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", b"not gzip"),
+        ("deflate", b"\xff\xff\xff"),
+        ("br", b"\xff" * 10),
+        ("zstd", b"\xff" * 10),
+    ],
+)
+async def test_bodies_that_cannot_be_decoded(opened: Open, coding: str, body: bytes) -> None:
+    """400 with the sink's name, and no trace of what was sent."""
+    status, fields, document = await ask(await opened(ECHO), "POST", "/", body=body, Content_Encoding=coding)
+    assert (status, fields["X-Shadow-Sink"]) == (400, "s")
+    assert document["code"] in ("bad_body", "malformed")
+
+
+async def test_a_client_that_goes_away_mid_body_hurts_nobody(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """The next one is answered; nothing is logged."""
+    url = await opened(ECHO)
+    host, _, port = url.removeprefix("http://").partition(":")
+    for _ in range(5):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nX-Test-Traffic: 1\r\nContent-Length: 500\r\n\r\nsome")
+        await writer.drain()
+        writer.transport.abort()
+    assert (await ask(url, "POST", "/", body=b"whole"))[2]["text"] == "whole"
+    assert "some" not in caplog.text
+
+
+async def test_bytes_of_a_target_that_are_no_text(opened: Open) -> None:
+    """A path that names nothing is refused where it is looked at, raw or encoded."""
+    url = await opened({"resources": {"collections": ["/orders"]}})
+    keeping = await opened({"rules": [{"match": {"path": "/orders/{id}"}}]})
+    for one in (url, keeping):
+        for target in (b"/orders/\xff", b"/orders/%ff", b"/orders/%C3\xff"):
+            answer = await raw(one, b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nX-Test-Traffic: 1\r\nConnection: close\r\n\r\n")
+            assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 200")), answer
+            assert b"500" not in answer.split(b"\r\n", 1)[0]

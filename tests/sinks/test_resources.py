@@ -303,3 +303,15 @@ class AgainstADictionary(RuleBasedStateMachine):
 
 
 TestAgainstADictionary = AgainstADictionary.TestCase
+
+
+async def test_a_forgotten_counter_overwrites_nothing() -> None:
+    """Integer ids go on behind those that are there."""
+    shelf = Shelf()
+    service = resources({"path": "/orders", "ids": "integer"}, shelf=shelf)
+    first = (await told(service, "POST", "/orders", json={"n": 1}))[1]
+    with shelf._transaction() as connection:
+        connection.execute("DELETE FROM marks")
+    second = (await told(service, "POST", "/orders", json={"n": 2}))[1]
+    assert second["id"] == first["id"] + 1
+    assert await told(service, "GET", f"/orders/{first['id']}") == (200, first)

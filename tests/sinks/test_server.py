@@ -179,3 +179,12 @@ def test_it_ends_with_its_channel(servers: Any, end: bytes) -> None:
         server.channel.close()
     assert server.process.wait(30) == 0
     assert not process.is_alive(server.process.pid)
+
+
+def test_plain_sinks_need_no_more_than_the_proxy_does() -> None:
+    """The process starts without the libraries of the extra `sinks`."""
+    program = (
+        "import sys\nfor name in ('jsonschema', 'referencing', 'rstr'): sys.modules[name] = None\n"
+        "import shadowproxy.sinks.server, shadowproxy.sinks.standalone, shadowproxy.cli.sink\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

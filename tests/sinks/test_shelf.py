@@ -250,3 +250,25 @@ def _seen(path: str) -> str:
     """How many items another connection sees."""
     with contextlib.closing(sqlite3.connect(path)) as other:
         return str(other.execute("SELECT COUNT(*) FROM items").fetchone()[0])
+
+
+def test_counters_are_bounded_too() -> None:
+    """However many names somebody takes, at the next look the newest are left."""
+    now = [1000.0]
+    shelf = Shelf(now=lambda: now[0])
+    shelf.bound("s", Bounds(items=10))
+    for number in range(50):
+        now[0] += 0.001
+        shelf.count("s", f"tenant-{number}", "n")
+    shelf.expire()
+    assert shelf.count("s", "tenant-49", "n") == 2
+    assert shelf.count("s", "tenant-0", "n") == 1
+
+
+def test_what_is_shown_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest, as far as they fit."""
+    monkeypatch.setattr(shelf_module, "CONTENTS_BYTES", 1000)
+    shelf = Shelf()
+    for number in range(20):
+        shelf.put("s", "t", "/x", str(number), "x" * 300)
+    assert [item.id for item in shelf.contents("s", "t", 100)] == ["19", "18", "17"]
