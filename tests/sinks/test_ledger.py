@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -506,6 +509,40 @@ def test_no_acknowledged_row_is_lost_by_sigkill(tmp_path: Path, ledger_at: Open)
     found = [one["id"] for page in ledger_at(tmp_path / "l.db").pages() for one in page]
     assert durable <= set(found)
     assert len(found) == len(set(found))
+
+
+def test_what_is_acknowledged_was_synced(tmp_path: Path) -> None:
+    """By its system calls: whenever a row is acknowledged, nothing that was written waits for fdatasync."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed: that commits are synced is shown by their settings alone")
+    log = tmp_path / "calls"
+    command = [strace, "-f", "-e", "trace=pwrite64,fdatasync,fsync,write", "-e", "signal=none", "-o", str(log), sys.executable]
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [*command, "-m", "tests.sinks.ledger_process", str(tmp_path / "l.db"), "a"],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=said, process_group=0,
+        )  # fmt: skip
+    assert process.stdout is not None
+    acknowledged = sum(1 for _ in zip(range(300), process.stdout, strict=False))
+    os.killpg(process.pid, signal.SIGKILL)  # strace alone would let go of what it traces
+    process.stdout.close()
+    process.wait()
+    if not acknowledged:
+        pytest.skip(f"strace cannot trace here: {(tmp_path / 'said').read_text()[-200:]!r}")
+    waiting, syncs, acks = 0, 0, 0
+    for line in log.read_text().splitlines():
+        call = line.split(None, 1)[1]
+        if call.startswith("pwrite64("):
+            waiting += 1
+        elif re.match(r"(fdatasync|fsync)\(.*= 0$", call) or re.match(r"<\.\.\. (fdatasync|fsync) resumed.*= 0$", call):
+            waiting = 0
+            syncs += 1
+        elif re.match(r'write\(1, "(! )?a-', call):
+            acks += 1
+            assert not waiting, f"{waiting} writes were not synced at {line}"
+    assert acks >= 100
+    assert syncs > 2
 
 
 def test_readers_do_not_hold_up_the_writer(tmp_path: Path, ledger_at: Open) -> None:
