@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kit.process import eventually
 from tests.shop.buying import Purchase, browser, buy
-from tests.shop.running import NEXT, Shop
+from tests.shop.running import NEXT, Shop, becomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,14 +88,14 @@ def test_the_shadow_charges_nobody(shop: Shop) -> None:
         return Counter(tuple(row[key] for key in keys) for row in written_by_the_shadow(shop, since))
 
     # The shadow works while customers have long been answered. Bots' orders are not mirrored: their traces are not there.
-    eventually(lambda: rows() == expected, "each write of the shadow is in the ledger once")
+    becomes(rows, expected)
     live_is_untouched(shop, customers)
     sunk = shop.api("/api/v1/sinks/payments/items?tenant=shadow&limit=1000")["items"]
     assert Counter(one["value"]["amount"] for one in sunk if "amount" in one["value"]) == Counter(one.cents for one in customers)
 
     orders = shop.rows("SELECT email, cents, status FROM orders", shop.shadow_database)
     assert Counter(orders) == Counter((one.email, one.cents, "paid") for one in customers)
-    eventually(lambda: mirror(shop)["pairs"] == before + len(customers), "every order is a pair for the judge")
+    becomes(lambda: mirror(shop)["pairs"], before + len(customers))
     assert mirror(shop)["errors"]["shadow"]["count"] == 0
     assert mirror(shop)["is_conserved"]
     assert shop.api("/api/v1/ledger/law?check=1")["is_kept"]
@@ -115,7 +114,7 @@ def test_a_shadow_that_carries_nothing_charges_nobody_either(shop: Shop) -> None
         assert {row["origin"] for row in found} <= {"listener"}
         return Counter(tuple(row[key] for key in ("route", "method", "fate", "to", "status")) for row in found)
 
-    eventually(lambda: rows() == expected, "each write of the shadow is in the ledger once")
+    becomes(rows, expected)
     live_is_untouched(shop, customers)
 
 
@@ -130,5 +129,5 @@ def test_a_shadow_is_known_by_its_mark_where_live_calls_too(shop: Shop) -> None:
         keys = ("trace", "listener", "origin", "route", "method", "fate", "to", "status")
         return Counter(tuple(row[key] for key in keys) for row in written_by_the_shadow(shop, since))
 
-    eventually(lambda: rows() == expected, "each write of the shadow is in the ledger once")
+    becomes(rows, expected)
     live_is_untouched(shop, customers)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.kit.process import eventually
 from tests.shop.buying import Purchase, browser, buy, order_status, orders_seen
-from tests.shop.running import Shop
+from tests.shop.running import Shop, becomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def written_down(shop: Shop, bots: list[Purchase]) -> None:
         return Counter(tuple(row[key] for key in keys) for row in shop.ledger() if row["trace"] in traces)
 
     # How a write was answered is noted a moment after it was.
-    eventually(lambda: rows() == expected, "the ledger has each write once")
+    becomes(rows, expected)
 
 
 def law_holds(shop: Shop) -> None:
@@ -143,7 +143,7 @@ def test_a_service_that_drops_the_tag_does_no_harm_where_it_is_put_back(shop: Sh
         written_down(shop, bots)
         # Per purchase: the cart is read, the card charged, the cart noted, the e-mail sent.
         lost = [{"service": "checkout", "calls": 4 * len(bots), "consequences": 0}]
-        eventually(lambda: shop.api("/api/v1/leaks")["blamed"] == lost, "the leaks name checkout")
+        becomes(lambda: shop.api("/api/v1/leaks")["blamed"], lost)
         leaks = shop.api("/api/v1/leaks?limit=1000")
         assert {leak["trace"] for leak in leaks["leaks"]} == {one.trace for one in bots}
         assert {leak["action"] for leak in leaks["leaks"]} == {"retag"}

@@ -9,6 +9,7 @@ with Shop(postgres, directory) as shop:
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -16,7 +17,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import psycopg
 import yaml
@@ -26,6 +27,7 @@ from tests.kit.network import HOST, PATIENCE_S, free_port
 from tests.kit.process import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from tests.kit.postgres import PostgresServer
@@ -40,6 +42,7 @@ NEXT: Final = "checkout-next"
 WITH_DATABASE: Final = ("cart", "checkout", NEXT)
 
 Plain = dict[str, Any]
+Value = TypeVar("Value")
 
 
 class Shop:
@@ -232,6 +235,13 @@ class Shop:
             [sys.executable, "-m", "shadowproxy", *arguments],
             cwd=self._directory, env={**os.environ, "COLUMNS": "150", **environment}, capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
+
+
+def becomes(seen: Callable[[], Value], wanted: Value) -> None:
+    """Wait until something is seen as it is wanted; the failure says what is not."""
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: seen() == wanted)
+    assert seen() == wanted
 
 
 def _configured() -> Plain:
