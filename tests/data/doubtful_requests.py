@@ -141,7 +141,7 @@ TELLING_LIVE: Final[tuple[Doubtful, ...]] = (
         ("POST", "/host/orders", lines, b"a=1")
         for lines in (
             ("X-Forwarded-Host: shop.example",), ("Forwarded: for=1.2.3.4;host=shop.example",), ("X-Host: shop.example",), ("X_Forwarded_Host: shop.example",),
-            ("X-Original-Host: shop.example",), ("X-HTTP-Host-Override: shop.example",), ("X-Forwarded-Server: shop.example",), 
+            ("X-Original-Host: shop.example",), ("X-HTTP-Host-Override: shop.example",), ("X-Forwarded-Server: shop.example",),
         )
     ),
 )  # fmt: skip
