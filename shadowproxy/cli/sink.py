@@ -67,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from shadowproxy.sinks.standalone import addresses_of, serve  # noqa: PLC0415  as above
 
     loaded = load_file(arguments.config)
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     names = [arguments.sink] if arguments.sink else list(loaded.config.sinks)
     if not names or names[0] not in loaded.config.sinks:
         known = ", ".join(loaded.config.sinks) or "none"

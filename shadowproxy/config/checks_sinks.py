@@ -43,10 +43,28 @@ def check_sinks(config: Config, report: Report) -> None:
         _check_latency(sink.latency, child(place, "latency"), report)
         if sink.resources is not None:
             _check_resources(config, sink.resources, child(place, "resources"), report)
+        if sink.keeps:
+            _check_routes(config, name, report)
         if sink.preset is not Preset.NONE and (sink.resources is not None or sink.openapi is not None):
             report.error(child(place, "preset"), "stands in place of resources and openapi")
         if sink.openapi is not None and (missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]):
             report.error(child(place, "openapi"), f"needs {' and '.join(missing)}: pip install 'shadowproxy[sinks]'")
+
+
+def _check_routes(config: Config, name: str, report: Report) -> None:
+    """Warn where reads go to a sink alone that tells other routes' reads to ask live."""
+    tests = [route.test_traffic for route in config.routes]
+    if not any(
+        one.writes.sink == name and one.reads.rule in ("", "live") and not one.reads.sink and not one.reads.partition for one in tests
+    ):
+        return
+    for index, one in enumerate(tests):
+        if one.reads.sink == name:
+            place = child(child(item("routes", index), "test_traffic"), "reads")
+            report.warning(
+                place,
+                f"{name} answers 421 where it holds nothing, as reads of another route ask live then: give this route a sink of its own",
+            )
 
 
 def _answers(sink: Sink, place: str) -> Iterator[tuple[SinkAnswer, str]]:

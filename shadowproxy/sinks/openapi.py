@@ -101,7 +101,7 @@ class OpenApi:
         """Base paths of the servers, and operations: concrete paths before templated ones (OpenAPI 3.1, Path Templating Matching)."""
         bases = tuple(base for one in document.get("servers", []) if (base := urlsplit(str(one.get("url", ""))).path.rstrip("/")))
         operations = [one for path, item in document["paths"].items() for one in self._of_path(path, self._schemas.resolve(item))]
-        return bases, sorted(operations, key=lambda one: [segment is None for segment in one.pattern.segments])
+        return bases, sorted(operations, key=lambda one: [not isinstance(segment, str) for segment in one.pattern.segments])
 
     def _of_path(self, path: str, item: dict[str, Any]) -> Iterator[Operation]:
         for method in METHODS:

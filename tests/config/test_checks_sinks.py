@@ -65,6 +65,14 @@ def test_a_sink_with_everything_is_fine() -> None:
     )
 
 
+def test_a_sink_for_two_kinds_of_reads() -> None:
+    """421 is for the proxy, not for a client that reads from the sink alone."""
+    routes = "routes: [{live: live, match: {path: /a}, mirror: [{to: shadow, percent: 1}], test_traffic: {writes: {sink: s}}}, {live: live, test_traffic: {reads: {sink: s}}}]\n"
+    [problem] = found(f"{BASE}{routes}sinks: {{s: {{preset: email}}}}\n")
+    assert "routes[1].test_traffic.reads: warning: s answers 421 where it holds nothing" in problem
+    assert found(f"{BASE}{routes}sinks: {{s: {{}}}}\n") == []
+
+
 def test_openapi_needs_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, the config says which command installs it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

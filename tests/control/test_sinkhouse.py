@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from shadowproxy.config import from_plain
@@ -137,3 +139,17 @@ async def test_questions_to_a_process_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="do not run"):
         await house.ask("tenants", "orders")
     await house.end()
+
+
+async def test_a_process_that_is_stuck_is_replaced(house: SinkHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says nothing any more is killed; what waited for it is answered by the next."""
+    monkeypatch.setattr("shadowproxy.control.sinkhouse.SILENCE_TICKS", 6)
+    house.follow(config_of(FIXED))
+    url = house.addresses["orders"]
+    assert (await ask(url, "POST", "/"))[0] == 201
+    os.kill(house.pid, signal.SIGSTOP)
+    waiting = asyncio.ensure_future(ask(url, "POST", "/"))
+    await until(lambda: house.restarts == 1, "replaced")
+    with contextlib.suppress(aiohttp.ClientError):  # the stopped process may have taken the connection with it
+        assert (await waiting)[0] == 201
+    assert (await ask(url, "POST", "/"))[0] == 201

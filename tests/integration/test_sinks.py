@@ -109,3 +109,23 @@ def test_a_reload_brings_a_sink(proxy: SupervisedProxy) -> None:
     assert proxy.api("POST", "/api/v1/config/reload", {}).status == 200
     assert ask(proxy, "POST", "/mail/send", {"to": "ada"}, TAG)[0] == 202
     assert ask(proxy, "GET", f"/orders/{created['id']}", None, TAG) == (200, created)
+
+
+def test_what_sinks_keep_outlives_control(live: Origin, tmp_path: Path) -> None:
+    """SIGKILL of the control process ends the sinks too; the next one has what they kept."""
+    config = {
+        "listen": [{"name": "front"}],
+        "fleets": {"live": {"endpoints": [live.url]}},
+        "routes": [{"name": "orders", "live": "live", "test_traffic": {"writes": {"sink": "orders"}}}],
+        "sinks": {"orders": {"resources": {"collections": ["/orders"]}}},
+    }
+    first = SupervisedProxy(config, tmp_path)
+    try:
+        status, created = ask(first, "POST", "/orders", {"n": 2}, TAG)
+        assert status == 201
+        pid = sink_pid(first)
+    finally:
+        first.abandon()
+    eventually(lambda: not process.is_alive(pid), "the sinks ended")
+    with SupervisedProxy(config, tmp_path) as second:
+        assert ask(second, "GET", f"/orders/{created['id']}", None, TAG) == (200, created)

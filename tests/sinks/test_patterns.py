@@ -25,6 +25,12 @@ from tests.sinks.kit import call
         ("/{a}/**", "/x/y/z", {"a": "x"}),
         ("/**", "/", {}),
         ("/a", "/A", None),
+        ("/a%20b/%C3%A9", "/a b/é", {}),
+        ("/a%20b", "/a%20b", {}),
+        ("/files/{name}.{type}", "/files/a.b.json", {"name": "a", "type": "b.json"}),
+        ("/files/{name}.json", "/files/.json", None),
+        ("/files/{name}.json", "/files/aXjson", None),
+        ("/{order-id}:pay", "/7:pay", {"order-id": "7"}),
     ],
 )
 def test_a_pattern_takes_whole_segments(pattern: str, path: str, captured: dict[str, str] | None) -> None:
