@@ -149,6 +149,7 @@ class TaggedWorld:
     def __init__(self, *, has_dialects: bool = False, listeners: Mapping[str, dict[str, Any]] | None = None, **top: Any) -> None:
         told = top.pop("told", {})
         self.asked: list[Ask] = []
+        self._clients: list[Client] = []
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             self.live, self.sink, self.partition = (undo.enter_context(_stopped(Origin(name))) for name in (LIVE, SINK, PARTITION))
@@ -186,8 +187,11 @@ class TaggedWorld:
         try:
             if kind is None:
                 self.check()
-                self.proxy.stop()
+                if self.proxy.process.poll() is None:
+                    self.proxy.stop()
         finally:
+            for client in self._clients:
+                client.close()
             self.proxy.abandon()
             self._stack.close()
 
@@ -201,6 +205,7 @@ class TaggedWorld:
         sent = Ask(**{name: getattr(asked, name) for name in Ask.__slots__ if name not in {"number", "status"}}, number=number)
         self.asked.append(sent)
         client = Client(self.proxy.address(sent.listener), source=sent.source)
+        self._clients.append(client)
         data = sent.wire.replace(ID, b"%d" % number)
         with contextlib.suppress(ConnectionError):
             client.send_split(data[: sent.leaves] if sent.leaves >= 0 else data, sent.splits)
@@ -258,6 +263,9 @@ class TaggedWorld:
             self.check()
         finally:
             self.asked.clear()
+            for client in self._clients:
+                client.close()
+            self._clients.clear()
             self.proxy.rows.clear()
             for origin in (self.live, self.sink, self.partition):
                 origin.forget()

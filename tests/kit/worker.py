@@ -280,6 +280,10 @@ class WorkerProxy:
             self.abandon()
         return self.tally
 
+    def hang_up(self) -> None:
+        """Be gone, as a control process that died."""
+        network.wake(self._channel)
+
     def sigkill(self) -> None:
         """End the worker as the kernel's out-of-memory killer would."""
         self.process.kill()
