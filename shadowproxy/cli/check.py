@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config import load_file
 from shadowproxy.config.schema import schema
-from shadowproxy.errors import ConfigError
+from shadowproxy.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from shadowproxy.cli.main import Subparsers
     from shadowproxy.config import Loaded
-    from shadowproxy.errors import Problem
 
 OK: Final = 0
 UNUSABLE: Final = 1
@@ -53,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         problems: tuple[Problem, ...] = loaded.warnings
     except ConfigError as error:
         problems = tuple(error.problems)
+    if loaded is not None and (unusable := tuple(_documents(loaded))):
+        loaded, problems = None, problems + unusable
     if arguments.output == "json":
         _print_json(arguments.file, loaded, problems)
     else:
@@ -60,6 +62,19 @@ def run(arguments: argparse.Namespace) -> int:
     if loaded is None:
         return UNUSABLE
     return FINDINGS if problems and arguments.strict else OK
+
+
+def _documents(loaded: Loaded) -> Iterator[Problem]:
+    """What is wrong with the OpenAPI documents that sinks answer by."""
+    for name, sink in loaded.config.sinks.items():
+        if sink.openapi is not None:
+            # Here, as only the process of the sinks reads them: the config is accepted without their libraries' word.
+            from shadowproxy.sinks.openapi import OpenApi  # noqa: PLC0415  only configs with a document pay for it
+
+            try:
+                OpenApi(sink.openapi.file)
+            except (OSError, ValueError) as error:
+                yield Problem(f"sinks.{name}.openapi.file", str(error), file=loaded.file)
 
 
 def _print_text(loaded: Loaded | None, problems: tuple[Problem, ...]) -> None:

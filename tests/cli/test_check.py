@@ -91,3 +91,19 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         main(["check"])
     assert caught.value.code == 2
     assert "FILE is missing" in capsys.readouterr().err
+
+
+def test_documents_of_sinks_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An OpenAPI document that cannot be used is a problem of the config that names it."""
+    document, config = tmp_path / "shop.yaml", tmp_path / "config.yaml"
+    config.write_text(
+        'listen: ["127.0.0.1:8080"]\nfleets: {live: {endpoints: ["http://10.0.0.1:80"]}}\n'
+        f"routes: [{{live: live, test_traffic: {{writes: {{sink: s}}}}}}]\nsinks: {{s: {{openapi: {document}}}}}\n"
+    )
+    document.write_text("openapi: 3.1.0\npaths: {/a: {$ref: 'other.yaml'}}\n")
+    assert main(["check", str(config)]) == 1
+    assert capsys.readouterr().out == (
+        f"{config}: sinks.s.openapi.file: {document}: 'other.yaml' leads out of the document: only references within it are followed\n1 problem\n"
+    )
+    document.write_text("openapi: 3.1.0\npaths: {}\n")
+    assert main(["check", str(config)]) == 0
