@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from shadowproxy.audit.honey import MOST, Honey, hidden
-from shadowproxy.audit.probefile import SLOT
+from shadowproxy.audit.probefile import OURS, SLOT
 from shadowproxy.audit.samples import sample
 from shadowproxy.config.tenancy import TrustMode
 from shadowproxy.errors import AuditFailed
 from shadowproxy.policy import bare_host, compile_policy
+from shadowproxy.policy.tags import tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 NAME: Final = "shadowproxy_audit"
 """The parameter and the member that hold tokens in probes that nobody has written."""
 
+TAG: Final = "X-Test-Traffic"
 HEADER: Final = "X-Shadowproxy-Audit"
 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -237,6 +239,9 @@ class _Planner:
         self._skip(route, listener, method, reason)
 
     def _add(self, route: Route, listener: Listener, probe: Probe) -> None:
+        if not probe.tenant:
+            self._skip(route, listener, probe.method, "its match asks for a tag that says that a request is no test")
+            return
         if probe.is_write and probe.expected == "passed" and not self._wishes.includes_live:
             self._skip(route, listener, probe.method, "its rule sends writes to live: --include-live probes that too")
             return
@@ -249,9 +254,9 @@ class _Planner:
         number = len(self.probes)
         trace = self._honey.trace(number)
         host = _host(route.match, self._wishes.authorities.get(listener.name, listener.address))
-        tagged = () if listener.trust.mode is TrustMode.SIGNED else (("X-Test-Traffic", self._wishes.tenant),)
-        wanted = tuple((name, "audit" if value == "*" else value) for name, value in route.match.headers.items())
-        headers = _merged((*wanted, *tagged, ("traceparent", f"00-{trace}-{number + 1:016x}-01")), draft.headers)
+        is_signed = listener.trust.mode is TrustMode.SIGNED
+        tag = _tag(route.match, self._wishes.tenant)
+        headers = _merged(_asked_for(route.match, "" if is_signed else tag, trace, number), draft.headers)
         target = f"{draft.path}?{draft.query}" if draft.query else draft.path
         method, path = draft.method.encode(), draft.path.encode()
         fields: dict[bytes, list[bytes]] = {}
@@ -269,11 +274,11 @@ class _Planner:
             headers=headers,
             body=draft.body,
             trace=trace,
-            tenant=self._wishes.tenant,
+            tenant=(tenant_of(tag.encode()) or b"").decode(),
             is_write=is_write,
             expected=destination.fate,
             to=destination.to,
-            is_signed=listener.trust.mode is TrustMode.SIGNED,
+            is_signed=is_signed,
         )
         return probe, self.policy.find(listener.name, bare_host(host.encode()), path, method, fields)
 
@@ -281,6 +286,18 @@ class _Planner:
         found = Skipped(route.name, listener.name, method, reason)
         if found not in self.skipped:
             self.skipped.append(found)
+
+
+def _tag(match: Match, tenant: str) -> str:
+    """The value of a probe's tag: a route may be for one tenant's tests only."""
+    asked = next((value for name, value in match.headers.items() if name.lower() == TAG.lower()), "*")
+    return tenant if asked == "*" else asked
+
+
+def _asked_for(match: Match, tag: str, trace: str, number: int) -> tuple[tuple[str, str], ...]:
+    """The fields that a match asks for, and those that make a request a probe."""
+    asked = tuple((name, "audit" if value == "*" else value) for name, value in match.headers.items() if name.lower() not in OURS)
+    return (*asked, *(((TAG, tag),) if tag else ()), ("traceparent", f"00-{trace}-{number + 1:016x}-01"))
 
 
 def _host(match: Match, authority: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(json.dumps(document, indent=2))
     else:
-        Console(highlight=False).print(render(document))
+        Console(highlight=False).print(render({**document, "blamed": _blamed(document["leaks"])} if query else document))
     return 1 if document["leaks"] or (not query and document["total"]) else 0
 
 
@@ -87,6 +88,13 @@ def render(document: dict[str, Any]) -> RenderableType:
             one["trace"],
         )
     return Group(*parts, Text(""), table)
+
+
+def _blamed(leaks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Who is to blame for the calls that are listed, where these are not all."""
+    own = Counter(one["culprit"] for one in leaks if not one["is_consequence"])
+    after = Counter(one["culprit"] for one in leaks if one["is_consequence"])
+    return [{"service": name, "calls": own[name], "consequences": after[name]} for name, _ in (own + after).most_common()]
 
 
 def _calls(count: int) -> str:

@@ -96,8 +96,9 @@ class Leaks:
         for told in tally.get("leaks", ()):
             record = {name: told[name] for name in KEYS}
             record["path"] = self.redact(record["path"])
-            _count(self.calls, record["service"], record["listener"], record["host"])
-            _count(self.actions, record["service"], record["listener"], record["action"])
+            service, listener, host, action = (record[name] for name in ("service", "listener", "host", "action"))
+            _count(self.calls, (service, listener, host), (OTHERS, listener, OTHERS))
+            _count(self.actions, (service, listener, action), (OTHERS, listener, action))
             self._keep(record)
         self.dropped += tally.get("leaks_dropped", 0)
 
@@ -148,6 +149,5 @@ class Leaks:
             self._kept -= len(gone.records)
 
 
-def _count(counter: Counter[tuple[str, str, str]], service: str, listener: str, what: str) -> None:
-    known = (service, listener, what)
-    counter[known if known in counter or len(counter) < NAMES_LIMIT else (OTHERS, listener, OTHERS)] += 1
+def _count(counter: Counter[tuple[str, str, str]], known: tuple[str, str, str], otherwise: tuple[str, str, str]) -> None:
+    counter[known if known in counter or len(counter) < NAMES_LIMIT else otherwise] += 1

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 
 from shadowproxy.audit import plan as module
 from shadowproxy.audit.honey import Honey
 from shadowproxy.audit.plan import METHODS, Wishes, make
 from shadowproxy.audit.probefile import Template
+from shadowproxy.config import from_plain
 from shadowproxy.config.declare import Json
-from shadowproxy.errors import AuditFailed
+from shadowproxy.errors import AuditFailed, ConfigError
+from shadowproxy.policy import bare_host, compile_policy
+from shadowproxy.policy.tags import tenant_of
 from tests.audit.samples import HONEY, ORDERS, config, plan
+from tests.config.strategies import plain_configs
 
 
 def shown(**wishes: Any) -> list[str]:
@@ -185,3 +191,62 @@ def test_a_run_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 3)
     with pytest.raises(AuditFailed, match="more than 3 probes"):
         plan(methods=METHODS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "tag", "tenant"), [("*", "nightly", "nightly"), ("canary-7", "canary-7", "canary-7"), ("true", "true", "default")]
+)
+def test_a_route_for_some_tests_only(asked: str, tag: str, tenant: str) -> None:
+    """A match may look at the tag itself: a probe has one, and the one that is asked for."""
+    sent = plan(
+        {**ORDERS, "match": {"path": "/orders", "headers": {"x-test-traffic": asked}}},
+        tenant="nightly",
+        methods=("POST",),
+        listeners=("front",),
+    )
+    assert len(sent.probes) == 2
+    for probe in sent.probes:
+        assert [value for name, value in probe.headers if name.lower() == "x-test-traffic"] == [tag]
+        assert probe.tenant == tenant
+
+
+def test_a_route_for_no_tests_is_not_asked() -> None:
+    """Without a tag it would be no probe."""
+    sent = plan({**ORDERS, "match": {"path": "/orders", "headers": {"X-Test-Traffic": "0"}}}, methods=("POST",), listeners=("front",))
+    assert not sent.probes
+    assert "no test" in sent.skipped[0].reason
+
+
+@settings(max_examples=settings().max_examples // 3)
+@given(plain_configs(), st.booleans(), st.booleans())
+def test_every_config_has_a_plan_that_does_no_harm(plain: dict[str, Any], has_key: bool, includes_live: bool) -> None:
+    """Law: of any config, every probe is tagged and taken by its own route, which decides as the plan says; no write goes to live unasked;
+    and every route, by every listener that it may come by, is either asked or named as not asked.
+    """
+    try:
+        accepted = from_plain(plain)
+    except ConfigError:
+        reject()  # what one part of a config makes of another is not for the strategy to know
+    made = make(accepted, HONEY, Wishes(has_key=has_key, includes_live=includes_live))
+    policy = compile_policy(accepted, 1)
+    for number, probe in enumerate(made.probes):
+        fields: dict[bytes, list[bytes]] = {}
+        for name, value in probe.headers:
+            fields.setdefault(name.lower().encode(), []).append(value.encode("latin-1"))
+        path = probe.target.partition("?")[0].encode()
+        route = policy.find(probe.listener, bare_host(probe.host.encode()), path, probe.method.encode(), fields)
+        assert route is not None
+        assert route.name == probe.route
+        assert probe.is_signed or tenant_of(fields[b"x-test-traffic"][0]) == probe.tenant.encode()
+        assert probe.number == number
+        assert includes_live or not (probe.is_write and probe.expected == "passed")
+        is_write, destination = route.tests.decide(probe.method.encode(), probe.target.encode(), [], probe.body, is_upgrade=False)
+        assert (is_write, destination.fate) == (probe.is_write, probe.expected)
+    known = {(probe.route, probe.listener) for probe in made.probes} | {(one.route, one.listener) for one in made.skipped}
+    wanted = {
+        (route.name, listener.name)
+        for route in accepted.routes
+        for listener in accepted.listen
+        if route.match.listener in {"", listener.name}
+    }
+    assert known == wanted

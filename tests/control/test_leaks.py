@@ -108,6 +108,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(known.calls) <= NAMES_LIMIT + 1
     assert known.calls[OTHERS, "out", OTHERS] == TRACE_LIMIT
     assert known.actions.total() == known.total
+    assert known.actions[OTHERS, "out", "report"] == TRACE_LIMIT
 
 
 def test_paths_are_redacted_before_they_are_kept() -> None:
