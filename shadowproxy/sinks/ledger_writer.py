@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shadowproxy.ledger")
 
+CLOCK_SLACK_S: Final = 3600.0
+"""How far the clock may run ahead of what has passed since the start before rows' ages are told by the latter."""
+
 ASIDE_S: Final = 60.0
 """Least time between two corrupt files: a disk that corrupts everything shall not be filled with them."""
 
@@ -109,6 +112,7 @@ class Writer:
         self.has_written = False
         """Whether the last `write` is done with the statuses."""
         self._now = now
+        self._started = now() - time.monotonic()
         self._connection: sqlite3.Connection | None = None
         self._file: Identity = None
         self._log_file: Identity = None
@@ -154,12 +158,16 @@ class Writer:
             connection = self._open()
             if self.problem:
                 connection.execute(f"PRAGMA user_version = {VERSION}")  # changes nothing, and is written and synced like everything
-            more = self.retention.step(connection, self._now())
+            more = self.retention.step(connection, self._age_clock())
         except (sqlite3.Error, OSError, StateError) as error:
             self._fail(error)
             return False
         self._succeed()
         return more
+
+    def _age_clock(self) -> float:
+        """The clock that rows are aged by. One that was set ahead by a year must not make every row old; they leave late instead."""
+        return min(self._now(), self._started + time.monotonic() + CLOCK_SLACK_S)
 
     def close(self) -> None:
         """Let go of the file."""

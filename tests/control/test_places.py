@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from shadowproxy.control import places
 from shadowproxy.control.places import Places
 from shadowproxy.errors import ControlError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +116,14 @@ def test_nonsense_in_a_run_file_is_ignored(here: Places, tmp_path: Path, monkeyp
     here.run.write_text("{")
     assert list(places.running()) == []
     here.withdraw()
+
+
+def test_a_ledger_is_never_where_nothing_is_kept() -> None:
+    """Where the state's directory cannot be written to, other files move to a temporary one; rows that vanish with it would not be durable."""
+    here = Places(Path("/proc/proxy.db"))
+    try:
+        assert here.is_temporary
+        assert here.ledger == Path("/proc/proxy.ledger.db")
+        assert here.token.parent != Path("/proc")
+    finally:
+        here.token.parent.rmdir()

@@ -63,6 +63,20 @@ def test_statuses_that_cannot_be_written_are_dropped(tmp_path: Path) -> None:
     assert not writer.has_written
 
 
+def test_a_clock_that_is_set_ahead_makes_no_row_old(tmp_path: Path) -> None:
+    """Rows leave by what has passed since the start, at most an hour early."""
+    moment = 1e9
+    writer = Writer(str(tmp_path / "l.db"), Retention(86400.0, 1 << 30), str, now=lambda: moment)
+    young, old = row(time=moment - 86400 + module.CLOCK_SLACK_S + 60), row(time=moment - 86400 - 60)
+    writer.write([Submission([young, old], [], print)], {})
+    moment += 366 * 86400.0
+    while writer.tend():
+        pass
+    assert writer._connection is not None
+    assert writer._connection.execute("SELECT id FROM writes").fetchall() == [(young["id"],)]
+    writer.close()
+
+
 def test_a_failed_sync_begins_the_log_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an I/O error nothing is acknowledged until the log was written back and truncated."""
     writer = writer_at(tmp_path / "l.db")
@@ -84,6 +98,24 @@ def test_a_failed_sync_begins_the_log_anew(tmp_path: Path, monkeypatch: pytest.M
     other.close()
     assert writer.write([Submission([row()], [], print)], {}) == [""]
     assert not writer._is_suspect
+    writer.close()
+
+
+def test_a_disk_that_breaks_everything_is_not_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second corrupt file within a minute stays where it is, and rows are refused until it is gone; a later one is renamed again."""
+    path = tmp_path / "l.db"
+    path.write_bytes(b"not a database" * 500)
+    writer = writer_at(path)
+    assert "a new ledger is begun" in writer.write([Submission([row()], [], print)], {})[0]
+    path.write_bytes(b"nor is this one" * 500)
+    for _ in range(3):
+        assert "stays where it is" in writer.write([Submission([row()], [], print)], {})[0]
+        assert not writer.tend()
+    assert len(list(tmp_path.glob("*.corrupt-*"))) == 1
+    monkeypatch.setattr(module, "ASIDE_S", 0.0)
+    assert "a new ledger is begun" in writer.write([Submission([row()], [], print)], {})[0]
+    assert writer.write([Submission([row()], [], print)], {}) == [""]
+    assert writer.figures.set_aside == 2
     writer.close()
 
 
