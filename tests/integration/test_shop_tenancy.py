@@ -152,6 +152,20 @@ def test_a_service_that_drops_the_tag_does_no_harm_where_it_is_put_back(shop: Sh
     law_holds(shop)
 
 
+def test_a_service_that_drops_the_tag_is_refused_where_that_is_wanted(shop: Shop) -> None:
+    """With lost_tags: refuse bots cannot buy until it is mended, customers can, and production has what they bought."""
+    shop.replace("checkout", forgets="tag")
+    shop.lost_tags("refuse")
+    try:
+        bought = asyncio.run(shopping(shop, "", *TENANTS[:1], times=2))
+        assert {(one.is_test, one.status) for one in bought} == {(False, 201), (True, 503)}
+        production_holds_exactly(shop, bought)
+    finally:
+        shop.lost_tags("retag")
+        shop.replace("checkout")
+    law_holds(shop)
+
+
 def test_a_service_that_does_not_divert_is_refused_by_the_database(shop: Shop) -> None:
     """The guard is the last line: a checkout that writes tests to production's tables fails, and customers do not notice."""
     shop.replace("checkout", forgets="storage")
