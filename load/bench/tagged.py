@@ -223,7 +223,7 @@ def _fill(outcome: Outcome, written: Written, rows: Counter[int]) -> None:
 
 def run(seconds: float, rate: int, cpus: Cpus, say: Callable[[str], None]) -> list[Outcome]:
     """Undisturbed, then with processes killed at random."""
-    outcomes = []
+    outcomes: list[Outcome] = []
     for title, kills in (("undisturbed", False), ("sink, worker or control killed every 2 s", True)):
         outcome = attempt(title, rate=rate, seconds=seconds, kills=kills, cpus=cpus, seed=len(outcomes))
         say(f"{title}: {outcome.acknowledged} of {outcome.due} acknowledged, {'; '.join(outcome.problems) or 'held'}")

@@ -22,4 +22,5 @@ def test_the_ledger_learns_where_it_is(rule: dict[str, object], expected: list[o
         with world.client() as client:
             assert client.request("POST", "/orders", ("X-Test-Traffic", "bot")).status == 201
         world.proxy.tally_where(lambda _: bool(world.proxy.statuses))
-        assert list(world.proxy.statuses.values()) == [expected]
+        said: list[object] = list(world.proxy.statuses.values())
+        assert said == [expected]
