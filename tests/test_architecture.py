@@ -49,6 +49,8 @@ def test_import_contracts_hold() -> None:
         ("report/html.py", "import time", "Reports are values in, text out"),
         ("passports/verification.py", "import time", "Passports are pure"),
         ("control/counts.py", "from shadowproxy.demo import shop", "Only the command line knows the demonstration"),
+        ("sinks/sink.py", "from shadowproxy.dataplane import tee", "Control knows the data plane by its messages"),
+        ("sinks/sink.py", "from shadowproxy.control import counts", "Packages lie in layers"),
         ("propagate/context.py", "from shadowproxy import errors", "What other people's services import brings nothing of ours"),
         ("propagate/context.py", "import aiohttp", "What is carried needs no framework"),
     ],

@@ -23,7 +23,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 async def test_writes_have_rows_and_reads_have_none(tmp_path: Path) -> None:
     """Every write its own, in the ledger once the call returns."""
     ledger = Ledger(tmp_path / "l.db", 3600, 2**30)
-    record = Recorder(ledger, lambda: 5.0)
+    record = Recorder(ledger)
     assert await record(call("GET", "/a"), "orders") == ""
     answers = await asyncio.gather(
         *(record(call("POST", f"/{n}", body=b"x", tenant="t", Traceparent=f"00-{TRACE}-1-01", Host="h"), "orders") for n in range(20))
