@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from shadowproxy.audit import databases, junit, pages, plan, probefile, records, table
+from shadowproxy.audit import databases, junit, pages, plan, probefile, records, reports, table
 from shadowproxy.audit.fates import results
 from shadowproxy.audit.honey import Honey
 from shadowproxy.audit.outcome import Outcome
@@ -207,6 +207,7 @@ class _Audit:
         sender = Sender(self._targets, self._context, key, arguments.timeout)
         answers = {probe.number: answer for probe, answer in sender.all(self._plan, start + arguments.deadline)}
         time.sleep(arguments.settle)
+        reports.wait(self._api)
         found = self._search()
         known = records.gather(self._api, self._config.sinks, self._plan, stood, began)
         if self._generation() != generation:

@@ -105,9 +105,10 @@ class Endpoint:
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """One living worker: what must be known to close its account, and its gauges."""
+    """One living worker: what must be known to close its account, and its gauges. `reports` counts its tallies."""
 
     slot: int
+    reports: int = 0
     mirrors: dict[str, MirrorAccount] = field(default_factory=dict)
     endpoints: dict[tuple[str, str], Endpoint] = field(default_factory=dict)
     writes: dict[str, WriteAccount] = field(default_factory=dict)
@@ -167,6 +168,7 @@ class Counts:
 
     def add(self, account: Account, tally: Message) -> None:
         """Count one tally (dataplane.messages) of a living worker."""
+        account.reports += 1
         for name, counted in tally.get("routes", {}).items():
             self._add_route(name, counted)
         for key, counted in tally.get("mirrors", {}).items():

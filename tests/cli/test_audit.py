@@ -24,7 +24,7 @@ from tests.kit.network import HOST, free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHECKOUT = ("--route", "checkout", "--settle", "0.6")
+CHECKOUT = ("--route", "checkout", "--settle", "0")
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_a_shop_that_does_as_it_should_is_clean(tmp_path: Path, capsys: pytest.C
     """Every route and method ends where its rule says; the processor, and production's database, have got nothing of it."""
     with running(tmp_path) as (shop, proxy):
         junit = tmp_path / "audit.xml"
-        code, document = audit(proxy, capsys, "--settle", "0.6", "--junit", str(junit), "--sql", str(shop.database), "--strict")
+        code, document = audit(proxy, capsys, "--settle", "0", "--junit", str(junit), "--sql", str(shop.database), "--strict")
         assert code == 0, document["probes"]
         assert document["is_clean"]
         assert fates(document, route="checkout", counts_as="write") == {"partitioned"}
@@ -80,7 +80,7 @@ def test_a_shop_that_does_as_it_should_is_clean(tmp_path: Path, capsys: pytest.C
         assert {suite.get("failures") for suite in root} == {"0"}
         assert main(["leaks", *reach(proxy)]) == 0
         # The same question again: the same answer, whatever the first has left.
-        again = audit(proxy, capsys, "--settle", "0.6")[1] if capsys.readouterr() else {}
+        again = audit(proxy, capsys, "--settle", "0")[1] if capsys.readouterr() else {}
         assert [(one["label"], one["fate"]) for one in again["probes"]] == [(one["label"], one["fate"]) for one in document["probes"]]
 
 
@@ -130,7 +130,7 @@ def test_the_first_that_forgets_is_to_blame_for_what_got_through(tmp_path: Path,
 def test_a_service_that_loses_the_trace_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The tag is there, so that no harm is done; the row is the probe's, as it has the very body that the probe had."""
     with running(tmp_path, cart="wanders") as (shop, proxy):
-        code, document = audit(proxy, capsys, "--settle", "0.6", "--route", "cart", "--method", "POST", "--method", "DELETE")
+        code, document = audit(proxy, capsys, "--settle", "0", "--route", "cart", "--method", "POST", "--method", "DELETE")
         assert code == 0
         assert not shop.paid
         posted, _, deleted = document["probes"]
@@ -189,7 +189,7 @@ def test_sabotage_is_found_in_postgres(tmp_path: Path, capsys: pytest.CaptureFix
     }
     try:
         with SupervisedProxy(config, tmp_path) as proxy:
-            code, document = audit(proxy, capsys, "--settle", "0.6", "--method", "POST", "--sql", database)
+            code, document = audit(proxy, capsys, "--settle", "0", "--method", "POST", "--sql", database)
     finally:
         origin.stop()
     assert code == 1
@@ -214,12 +214,12 @@ def test_signed_listeners(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     signed = ("--key-id", "ci", "--passport-key-file")
     try:
         with SupervisedProxy(config, tmp_path) as proxy:
-            code, document = audit(proxy, capsys, "--settle", "0.6", "--strict")
+            code, document = audit(proxy, capsys, "--settle", "0", "--strict")
             assert (code, document["probes"], len(document["skipped"])) == (1, [], 1)
-            code, document = audit(proxy, capsys, "--settle", "0.6", *signed, str(key))
+            code, document = audit(proxy, capsys, "--settle", "0", *signed, str(key))
             assert code == 0, document["probes"]
             assert fates(document, counts_as="write") == {"refused"}
-            code, document = audit(proxy, capsys, "--settle", "0.6", "--method", "GET", *signed, str(wrong))
+            code, document = audit(proxy, capsys, "--settle", "0", "--method", "GET", *signed, str(wrong))
             assert code == 1
             assert document["probes"][0]["failures"][0].startswith("refused (passport_")
     finally:
@@ -236,11 +236,11 @@ def test_writes_to_live_are_sent_only_if_one_says_so(tmp_path: Path, capsys: pyt
     }
     try:
         with SupervisedProxy(config, tmp_path) as proxy:
-            code, document = audit(proxy, capsys, "--settle", "0.6")
+            code, document = audit(proxy, capsys, "--settle", "0")
             assert code == 0
             assert {one["method"] for one in document["probes"]} == {"GET"}
             assert {seen.method for seen in origin.seen("/legacy")} == {"GET"}
-            code, document = audit(proxy, capsys, "--settle", "0.6", "--include-live", "--method", "POST")
+            code, document = audit(proxy, capsys, "--settle", "0", "--include-live", "--method", "POST")
             assert code == 0
             assert fates(document) == {"passed"}
     finally:
@@ -252,7 +252,7 @@ def test_written_probes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     file = tmp_path / "probes.yaml"
     file.write_text('payments: {method: POST, path: /payments/charges, json: {amount: 100, note: "{{honey}}"}}\n')
     with running(tmp_path) as (_, proxy):
-        code, document = audit(proxy, capsys, "--settle", "0.6", "--probes", str(file), "--route", "payments")
+        code, document = audit(proxy, capsys, "--settle", "0", "--probes", str(file), "--route", "payments")
         assert code == 0
         assert [one["label"] for one in document["probes"]] == ["POST /payments/charges (JSON)"]
 

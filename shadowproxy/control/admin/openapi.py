@@ -354,7 +354,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Workers": _object(
         slots=_list_of(_object(slot=_COUNT, restarts=_COUNT, respawn_delay_seconds=_NUMBER, cpu_seconds=_NUMBER)),
-        processes=_list_of(_object(**_WORKER, rss_bytes=_COUNT, open_clients=_COUNT)),
+        processes=_list_of(_object(**_WORKER, rss_bytes=_COUNT, open_clients=_COUNT, reports=_COUNT)),
     ),
     "Compare": _object(
         time=_TEXT,

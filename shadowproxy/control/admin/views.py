@@ -113,7 +113,12 @@ def workers(supervisor: Supervisor) -> dict[str, Any]:
             for place in supervisor.crew.places
         ],
         "processes": [
-            _worker(worker) | {"rss_bytes": worker.account.rss_bytes, "open_clients": worker.account.open_clients}
+            _worker(worker)
+            | {
+                "rss_bytes": worker.account.rss_bytes,
+                "open_clients": worker.account.open_clients,
+                "reports": worker.account.reports,
+            }
             for worker in supervisor.crew.workers
         ],
     }
