@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import shadowproxy
+from shadowproxy.config.model import SCRUBBED_BODY_LIMIT
 from shadowproxy.dataplane import accept, exchange, framing, head, scrub, tee, tunnel, upstream
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_the_threat_model_states_the_limits_as_they_are() -> None:
     kib = 1024
     values = (
         accept.PIPELINE_LIMIT, accept.LINGER_LIMIT, accept.LINGER_S, exchange.HELD_LIMIT, framing.SIZE_LINE_LIMIT, framing.EXTENSIONS_LIMIT,
-        framing.TRAILERS_LIMIT, upstream.HEAD_LIMIT, upstream.INTERIM_LIMIT, tee.ANSWER_LIMIT, tee.READ_PER_TICK, tee.ANSWER_FREE, scrub.BODY_LIMIT,
+        framing.TRAILERS_LIMIT, upstream.HEAD_LIMIT, upstream.INTERIM_LIMIT, tee.ANSWER_LIMIT, tee.READ_PER_TICK, tee.ANSWER_FREE, SCRUBBED_BODY_LIMIT,
         scrub.JOBS_LIMIT, scrub.JOBS_BYTES, scrub.LATE_NS, head.BLOCKS_LIMIT, head.BLOCK_BYTES_LIMIT, tunnel.IDLE_NS,
     )  # fmt: skip
     assert values == (

@@ -13,7 +13,7 @@ from shadowproxy.config.addresses import HostPort, Unfit, host_denial, is_loopba
 from shadowproxy.config.arms import arms
 from shadowproxy.config.checks_sinks import check_sinks
 from shadowproxy.config.checks_tenancy import check_tenancy
-from shadowproxy.config.model import Credentials, FieldOrder, UpstreamTLS
+from shadowproxy.config.model import SCRUBBED_BODY_LIMIT, Credentials, FieldOrder, UpstreamTLS
 from shadowproxy.config.reachability import check_reachability
 from shadowproxy.config.report import child, closest, item
 
@@ -194,6 +194,8 @@ def _check_mirror(config: Config, route: Route, mirror: Mirror, path: str, repor
         _check_unreserved(name, item(child(place, "remove"), index), report, on_key=False)
     if mirror.pair_timeout < mirror.timeout:
         report.warning(child(path, "pair_timeout"), f"shorter than timeout ({mirror.timeout:g} s): slow shadow answers are never compared")
+    if mirror.scrub and mirror.body_limit > SCRUBBED_BODY_LIMIT:
+        report.warning(child(path, "body_limit"), f"more than {SCRUBBED_BODY_LIMIT} bytes are not scrubbed, and so not sent")
     if mirror.holdout >= 100 and mirror.percent > 0:
         report.warning(child(path, "holdout"), "everything is held out: nothing is mirrored")
     _check_judge(config, route, mirror, path, report)

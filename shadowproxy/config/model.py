@@ -19,6 +19,9 @@ from shadowproxy.config.tenancy import NAME, PATH, Egress, Rewrite, Tenancy, Tes
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """What a mirror copies unless told otherwise: methods without side effects (RFC 9110 9.2.1)."""
 
+SCRUBBED_BODY_LIMIT = 1024 * 1024
+"""Bytes of a body that secrets are taken out of, before and after its content codings are undone: as much takes a fifth of a second to look through, in which others wait."""
+
 _FIELD = r"[\x21-\x7e]{1,128}"
 _FIELD_FORM = "a name of up to 128 visible ASCII characters"
 

@@ -19,6 +19,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, cast
 
+from shadowproxy.config.model import SCRUBBED_BODY_LIMIT
 from shadowproxy.dataplane import outcome, scrubframes
 from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.scrubframes import DONE, JOB, SETUP, Decoder, Frame
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from shadowproxy.dataplane.worker import Worker
 
 COMMAND: Final = (sys.executable, "-m", "shadowproxy.dataplane.scrubprocess")
-
-BODY_LIMIT: Final = 1024 * 1024
-"""Bytes of a body, before and after its content codings are undone: as much takes a fifth of a second to look through, in which others wait."""
 
 JOBS_LIMIT: Final = 512
 """Copies handed over and not answered: a third of a second's work, at 1,500 small requests a second."""
@@ -102,7 +100,7 @@ class Scrubber:
         setup = b""
         if is_wanted:
             rules = {"headers": redaction.headers, "fields": redaction.fields, "keep": redaction.keep}
-            setup = scrubframes.encode(SETUP, 0, json.dumps({"key": key, **rules, "body_limit": BODY_LIMIT}).encode())
+            setup = scrubframes.encode(SETUP, 0, json.dumps({"key": key, **rules, "body_limit": SCRUBBED_BODY_LIMIT}).encode())
         if setup == self._setup:
             return
         self._setup = setup
@@ -303,7 +301,7 @@ class ScrubbedCopy(Copy):
             worker.tee_held += len(payload)
         if self._held > tee.policy.body_limit:
             self.abandon(outcome.TOO_LARGE)
-        elif self._held > BODY_LIMIT:
+        elif self._held > SCRUBBED_BODY_LIMIT:
             self.abandon(outcome.SHED_UNSCRUBBABLE)
         elif worker.tee_held > worker.limits.tee_memory:
             self.abandon(outcome.SHED_MEMORY)

@@ -196,6 +196,10 @@ def test_methods_that_cannot_be_mirrored(method: str) -> None:
         ("to: shadow, percent: 1, timeout: 9s, pair_timeout: 1s", [
             "at 1s | routes[0].mirror[0].pair_timeout: warning: shorter than timeout (9 s): slow shadow answers are never compared",
         ]),
+        ("to: shadow, percent: 1, credentials: keep, scrub: true", []),
+        ("to: shadow, percent: 1, scrub: true, body_limit: 2MiB", [
+            "at 2MiB | routes[0].mirror[0].body_limit: warning: more than 1048576 bytes are not scrubbed, and so not sent",
+        ]),
         ("to: shadow, percent: 1, holdout: 100", ["at 100 | routes[0].mirror[0].holdout: warning: everything is held out: nothing is mirrored"]),
         ("to: shadow, percent: 1, body_budget: 1GiB", [
             "at 1GiB | routes[0].mirror[0].body_budget: warning: more than limits.tee_memory (67108864 bytes): it is never reached",

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shadowproxy.config.model import SCRUBBED_BODY_LIMIT
 from shadowproxy.dataplane import outcome, scrub
-from shadowproxy.dataplane.scrub import BODY_LIMIT, JOBS_LIMIT, Scrubber
+from shadowproxy.dataplane.scrub import JOBS_LIMIT, Scrubber
 from shadowproxy.dataplane.scrubframes import JOB, REFUSED, SETUP, Decoder, encode
 from shadowproxy.dataplane.scrubprocess import Scrubbing
 from tests.dataplane.room import ANSWER, MIRRORED, REQUEST, FakeTransport, Room
@@ -128,14 +129,14 @@ def test_scrubbing_is_nobody_s_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report["ratio"]["s1"] < 0.0
 
 
-@pytest.mark.parametrize("size", [BODY_LIMIT, BODY_LIMIT + 1])
+@pytest.mark.parametrize("size", [SCRUBBED_BODY_LIMIT, SCRUBBED_BODY_LIMIT + 1])
 def test_a_body_has_a_limit(size: int) -> None:
     """One that could not be looked through in time is not even handed over."""
     room, process = made(body_limit="8MiB")
     client, _ = room.client(), room.upstream("live")
     client.says(POST % size, b"x" * (size - 1), b"x")
-    assert len(process.take()) == (size == BODY_LIMIT)
-    if size > BODY_LIMIT:
+    assert len(process.take()) == (size == SCRUBBED_BODY_LIMIT)
+    if size > SCRUBBED_BODY_LIMIT:
         assert room.fates() == {"shed_unscrubbable": 1}
         assert room.worker.tee_held == 0
 
@@ -176,7 +177,7 @@ def test_too_many_are_not_handed_over() -> None:
     room, process = made(body_limit="1MiB")
     room.upstream("live")
     for _ in range(9):
-        room.client().says(POST % (BODY_LIMIT - 4096), b"x" * (BODY_LIMIT - 4096))
+        room.client().says(POST % (SCRUBBED_BODY_LIMIT - 4096), b"x" * (SCRUBBED_BODY_LIMIT - 4096))
     assert len(process.take()) == 8
     assert room.fates() == {"shed_scrub": 1}
     assert "8 jobs" in repr(room.worker.scrubber)
