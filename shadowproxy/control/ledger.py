@@ -15,10 +15,10 @@ import asyncio
 import contextlib
 import logging
 import re
+import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final
 
-from shadowproxy.dataplane.messages import REPORT_S
 from shadowproxy.dataplane.outcome import LOST
 from shadowproxy.sinks.ledger import Ledger
 from shadowproxy.sinks.ledger_file import TO_UNDO
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shadowproxy.control")
 
-SETTLE_S: Final = 3 * REPORT_S
-"""After this long every worker has reported what it knew."""
+SETTLE_S: Final = 3.0
+"""Longest wait for workers to report what they knew when rows were counted: ten times what it takes one that is well."""
 
 REMEMBERED: Final = 4096
 """Targets whose redaction is remembered: bots walk the same paths all day."""
@@ -149,8 +149,8 @@ class Bookkeeping:
     async def check(self) -> dict[str, Any]:
         """The law, compared with the rows that are there. Takes about a second, and may be asked under load.
 
-        What was counted as done before the rows were counted must have a row, and what has a row must have been counted some
-        reports later.
+        What was counted as done before the rows were counted must have a row, and what has a row must have been counted two
+        reports later (of which the first may have been on its way). Where a worker is silent the latter is not asked.
 
         Raises:
             StateError: the file cannot be read.
@@ -159,7 +159,7 @@ class Bookkeeping:
         rows: dict[str, Counter[str]] = {}
         for (route, fate), count in (await asyncio.to_thread(self.ledger.totals)).items():
             rows.setdefault(route, Counter())[fate] = count
-        await asyncio.sleep(SETTLE_S)
+        is_settled = await self._settled()
         after = {one["route"]: one for one in self.law()}
         law = []
         for route in sorted({*after, *rows}):
@@ -169,7 +169,7 @@ class Bookkeeping:
                 [] if known["is_conserved"] else [f"{known['seen']} seen are not the sum of the fates and {known['pending']} pending"]
             )
             if not self.has_moved:
-                problems += _compared(before.get(route, {}).get("fates", {}), known["seen"], found)
+                problems += _compared(before.get(route, {}).get("fates", {}), known["seen"] if is_settled else None, found)
             law.append({**known, "rows": {fate: found[fate] for fate in FATES}, "problems": problems})
         return {
             "routes": law,
@@ -177,6 +177,16 @@ class Bookkeeping:
             "is_kept": not any(one["problems"] for one in law),
             "ledger": self.state(),
         }
+
+    async def _settled(self) -> bool:
+        """Whether all workers have told what they knew by now; waits until they have, within SETTLE_S."""
+        owed = {account: account.reports + 2 for account in self.counts.accounts}
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline:
+            if all(account.is_closed or account.reports >= reports for account, reports in owed.items()):
+                return True
+            await asyncio.sleep(0.05)
+        return False
 
     def state(self) -> dict[str, Any]:
         """Whether the ledger works, and what is in it."""
@@ -229,11 +239,11 @@ def _answer(future: asyncio.Future[str], problem: str) -> None:
         future.set_result(problem)
 
 
-def _compared(fates: dict[str, int], seen: int, rows: Counter[str]) -> list[str]:
-    """What does not add up between counters and rows of one route."""
+def _compared(fates: dict[str, int], seen: int | None, rows: Counter[str]) -> list[str]:
+    """What does not add up between counters and rows of one route. `seen` is None when it is not known whether that is all."""
     problems = [
         f"{fates[fate]} were counted as {fate}, the ledger has {rows[fate]} of them" for fate in _DURABLE if fates.get(fate, 0) > rows[fate]
     ]
-    if rows.total() > seen:
+    if seen is not None and rows.total() > seen:
         problems.append(f"the ledger has {rows.total()} rows, {seen} writes were seen")
     return problems

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowproxy.config import from_plain
+from shadowproxy.control import ledger as module
 from shadowproxy.control.counts import Counts
 from shadowproxy.control.ledger import REMEMBERED, Bookkeeping, Redaction, has_rules
 from shadowproxy.redaction import Rules, Scrubber
@@ -180,16 +181,26 @@ async def test_a_message_that_cannot_be_read_is_not_answered(make: Make) -> None
 # -- the law
 
 
+async def checked(books: Bookkeeping, *workers: Listening) -> dict[str, Any]:
+    """What `check` says while these workers report as they do."""
+    checking = asyncio.create_task(books.check())
+    while not checking.done():
+        for worker in workers:
+            books.counts.add(worker.account, {"type": "tally"})
+        await asyncio.sleep(0.01)
+    return await checking
+
+
 async def test_counters_and_rows_that_agree(make: Make) -> None:
     """Rows of every fate, one that was refused without a row, and one whose answer is still owed."""
     books, worker = make()
     write(books, worker, row(), row(fate="partitioned"), row(fate="passed"), row(fate="refused"), row())
     await until(lambda: len(worker.durable()) == 5, "durable")
     report(books, worker, seen=6, sunk=1, partitioned=1, passed=1, refused=2, pending=1)
-    checked = await books.check()
-    assert checked["is_kept"]
-    assert checked["is_compared"]
-    (law,) = checked["routes"]
+    found = await checked(books, worker)
+    assert found["is_kept"]
+    assert found["is_compared"]
+    (law,) = found["routes"]
     assert law["fates"] == {"sunk": 1, "partitioned": 1, "refused": 2, "passed": 1, "lost": 0}
     assert law["rows"] == {"sunk": 2, "partitioned": 1, "refused": 1, "passed": 1}
     assert (law["seen"], law["pending"], law["is_conserved"], law["problems"]) == (6, 1, True, [])
@@ -201,9 +212,9 @@ async def test_a_write_without_a_row_is_found(make: Make) -> None:
     write(books, worker, row())
     await until(lambda: bool(worker.durable()), "durable")
     report(books, worker, seen=2, sunk=2)
-    checked = await books.check()
-    assert not checked["is_kept"]
-    assert checked["routes"][0]["problems"] == ["2 were counted as sunk, the ledger has 1 of them"]
+    found = await checked(books, worker)
+    assert not found["is_kept"]
+    assert found["routes"][0]["problems"] == ["2 were counted as sunk, the ledger has 1 of them"]
 
 
 async def test_a_row_that_nobody_counted_is_found(make: Make) -> None:
@@ -214,16 +225,27 @@ async def test_a_row_that_nobody_counted_is_found(make: Make) -> None:
     books.ledger.submit([row(), row(route="rest")], lambda *_: None)
     await until(lambda: len(books.ledger.rows()) == 3, "written")
     report(books, worker, seen=1, sunk=1)
-    problems = {one["route"]: one["problems"] for one in (await books.check())["routes"]}
+    problems = {one["route"]: one["problems"] for one in (await checked(books, worker))["routes"]}
     assert problems == {"orders": ["the ledger has 2 rows, 1 writes were seen"], "rest": ["the ledger has 1 rows, 0 writes were seen"]}
+
+
+async def test_a_worker_that_is_silent_is_no_finding(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may know of the row; that a write has no row is found all the same."""
+    monkeypatch.setattr(module, "SETTLE_S", 0.1)
+    books, worker = make()
+    write(books, worker, row())
+    await until(lambda: bool(worker.durable()), "durable")
+    assert (await books.check())["is_kept"]
+    report(books, worker, seen=2, sunk=2)
+    assert not (await books.check())["is_kept"]
 
 
 async def test_counters_that_do_not_add_up_are_found(make: Make) -> None:
     """The law itself."""
     books, worker = make()
     report(books, worker, seen=3, refused=1, pending=1)
-    checked = await books.check()
-    assert checked["routes"][0]["problems"] == ["3 seen are not the sum of the fates and 1 pending"]
+    found = await checked(books, worker)
+    assert found["routes"][0]["problems"] == ["3 seen are not the sum of the fates and 1 pending"]
 
 
 async def test_a_killed_worker_leaves_no_gap(make: Make) -> None:
@@ -235,9 +257,9 @@ async def test_a_killed_worker_leaves_no_gap(make: Make) -> None:
     write(books, worker, row())
     books.counts.close(worker.account, (), {})
     await until(lambda: len(worker.durable()) == 3, "durable")
-    checked = await books.check()
-    assert checked["is_kept"]
-    assert checked["routes"][0]["seen"] == checked["routes"][0]["fates"]["lost"] == 3
+    found = await checked(books, worker)
+    assert found["is_kept"]
+    assert found["routes"][0]["seen"] == found["routes"][0]["fates"]["lost"] == 3
 
 
 # -- redaction
