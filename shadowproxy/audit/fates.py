@@ -112,10 +112,12 @@ def _result(probe: Probe, answer: Answer, records: Records, found: Sequence[Find
     dropped = [leak for leak in lost if not _is_escape(leak)]
     failures += [_dropped(leak) for leak in dropped if leak["action"] == PASSED or not allows_retagged]
     failures += [f"{call(row)} as a test of {row['tenant']}: a service changed whose it is" for row in rows if _is_anothers(row, probe)]
+    if probe.status and answer.status not in {0, probe.status}:
+        failures.append(f"answered {answer.status}, and not {probe.status}: what it was to reach may not have been reached")
     remarks = [_dropped(leak) for leak in dropped if leak["action"] != PASSED and allows_retagged]
     if answer.error and fate is not Fate.UNANSWERED:
-        remarks.append(answer.error)
-    elif answer.status >= 500 and fate is not Fate.REFUSED:
+        (failures if probe.status else remarks).append(answer.error)
+    elif answer.status >= 500 and fate is not Fate.REFUSED and not probe.status:
         remarks.append(f"answered {answer.status}: the services behind the proxy may not have been reached")
     remarks += [f"a service lost the trace: {call(row)}, under trace {row['trace']}" for row in records.strays.get(probe.number, [])]
     return Result(

@@ -48,7 +48,11 @@ _FORM: Final = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One request. `number` counts from 0 and is that of its tokens; `expected` and `to` are what its route's rule says."""
+    """One request.
+
+    `number` counts from 0 and is that of its tokens; `expected` and `to` are what its route's rule says; `status` is that which the answer must have, 0
+    for any.
+    """
 
     number: int
     route: str
@@ -64,6 +68,7 @@ class Probe:
     expected: str
     to: str
     is_signed: bool
+    status: int = 0
 
     @property
     def label(self) -> str:
@@ -150,6 +155,7 @@ class _Draft:
     query: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    status: int = 0
 
 
 class _Planner:
@@ -224,6 +230,7 @@ class _Planner:
                 query.replace(SLOT, self._token("q")) if mark else "",
                 _merged(tuple(headers), given),
                 body.replace(SLOT, self._token("b")).encode(),
+                template.status,
             )
 
     def _take(self, route: Route, policy: RoutePolicy, listener: Listener, method: str, drafts: Iterator[_Draft]) -> None:
@@ -279,6 +286,7 @@ class _Planner:
             expected=destination.fate,
             to=destination.to,
             is_signed=is_signed,
+            status=draft.status,
         )
         return probe, self.policy.find(listener.name, bare_host(host.encode()), path, method, fields)
 

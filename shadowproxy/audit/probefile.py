@@ -7,6 +7,7 @@
         path: /checkout                # and query; from the route's match if not given
         headers: {X-Shop: "7"}
         json: {sku: A1, note: "{{honey}}"}
+        status: 201                    # another answer is a failure: it did not get to where harm could be done
       - {method: DELETE, path: "/checkout/{{honey}}"}
 
 `{{honey}}` is replaced by the probe's token wherever it stands in path, headers and body. A token also goes into a
@@ -67,6 +68,7 @@ class Template:
     )
     json: Json = field(default=None, metadata=doc("Body, as JSON."))  # type: ignore[assignment]  # nothing is JSON too
     body: str = field(default="", metadata=doc("Body, as it stands."))
+    status: int = field(default=0, metadata=doc("Status that the answer must have; 0 for any.", minimum=0, maximum=599))
 
 
 def read_file(path: str | os.PathLike[str]) -> Mapping[str, tuple[Template, ...]]:

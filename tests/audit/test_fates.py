@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from shadowproxy.audit.fates import Fate, as_plain, culprits
+from shadowproxy.audit.fates import Fate, as_plain, culprits, results
 from shadowproxy.audit.finds import Find
+from shadowproxy.audit.probefile import Template
 from shadowproxy.audit.records import Records
 from shadowproxy.audit.sending import OUT_OF_TIME, Answer
-from tests.audit.samples import HONEY, clean, leak, leaking, result, row
+from tests.audit.samples import HONEY, clean, leak, leaking, plan, result, row
 
 
 def test_a_write_in_its_sink_is_well() -> None:
@@ -21,6 +22,22 @@ def test_a_write_in_its_sink_is_well() -> None:
     down = result(Records(rows={0: [row(0)]}), answer=Answer(503, "sink_down"))
     assert down.is_ok
     assert "answered 503" in down.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "failures"),
+    [
+        (Answer(201), ()),
+        (Answer(404), ("answered 404, and not 201: what it was to reach may not have been reached",)),
+        (Answer(503, "sink_down"), ("answered 503, and not 201: what it was to reach may not have been reached",)),
+        (Answer(error="no answer in time"), ("no answer in time",)),
+    ],
+)
+def test_a_written_probe_may_ask_for_its_answer(answer: Answer, failures: tuple[str, ...]) -> None:
+    """What ended in its sink without having got to where harm could be done proves nothing, and fails."""
+    sent = plan(templates={"orders": (Template(method="POST", status=201),)})
+    (found,) = results(sent, {0: answer}, Records(rows={0: [row(0)]}), ())
+    assert (found.fate, found.failures, found.remarks) == (Fate.SUNK, failures, ())
 
 
 @pytest.mark.parametrize("fate", ["passed", "partitioned", "refused"])

@@ -41,6 +41,7 @@ def test_one_request_or_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("a:\n- {method: GET}\n- {method: POST, body: x, json: {}}", "3:3: a[1]: json or body, not both"),
         ("a: {method: GET, headers: {x-test-traffic: '0'}}", "an audit sets this field itself"),
         ("a: {method: GET, headers: {'b c': x}}", "headers"),
+        ("a: {method: GET, status: 600}", "a.status"),
         ("a: [", "probes.yaml:"),
         ("a: {method: GET}\na: {method: GET}", "a"),
     ],

@@ -209,6 +209,18 @@ def test_the_audit_names_the_service_that_drops_the_tag(shop: Shop) -> None:
     production_holds_exactly(shop, [])
 
 
+def test_an_audit_that_did_not_get_to_the_card_is_not_clean(shop: Shop) -> None:
+    """An order that fails leaks nothing and shows nothing: the probe says how it must be answered."""
+    shop.replace("checkout", forgets="storage")
+    try:
+        code, document, order = audited(shop, "--route", "orders")
+    finally:
+        shop.replace("checkout")
+    assert (code, document["dropped_by"], order["fate"]) == (1, [], "partitioned")
+    assert order["failures"] == ["answered 500, and not 201: what it was to reach may not have been reached"]
+    production_holds_exactly(shop, [])
+
+
 def test_what_leaks_where_lost_tags_pass_is_what_the_audit_says(shop: Shop) -> None:
     """With lost_tags: report the same checkout does harm: the audit tells each thing that reached production, and nothing else did."""
     shop.replace("checkout", forgets="tag")
