@@ -116,14 +116,16 @@ class Resources:
         value = dict(_object(call))
         field = spot.kind.config.id
         given = value.get(field)
-        if given is None:
+        is_fresh = given is None
+        if is_fresh:
             given = self._new_id(call, spot)
         elif not _is_id(given):
             raise Refused(400, "bad_id", f"{field} must be a text of 1 to {ID_LIMIT} visible characters, or a whole number")
         elif (held := self._shelf.get(self._name, call.tenant, spot.key, str(given))) is not None and held.body is not None:
             raise Refused(409, "exists", f"there is one with this {field} already")
         # An id that the client chose may be one that live holds: deleting it must hide that one too.
-        item = self._keep(call, spot, str(given), value | {field: given}, over_live=value.get(field) is not None and self._live is not None)
+        over_live = not is_fresh and self._live is not None
+        item = self._keep(call, spot, str(given), value | {field: given}, over_live=over_live, is_fresh=is_fresh)
         path = call.target.partition("?")[0].rstrip("/")
         return _shown(item, 201, Location=f"{path}/{quote(str(given), safe='')}")
 
@@ -259,8 +261,8 @@ class Resources:
             raise Refused(409, "id_mismatch", f"{field} is not that of the path")
         return value | {field: given}
 
-    def _keep(self, call: Call, spot: Spot, key: str, value: dict[str, Any], *, over_live: bool) -> Item:
-        return self._shelf.put(self._name, call.tenant, spot.key, key, strict.dumps(value), over_live=over_live)
+    def _keep(self, call: Call, spot: Spot, key: str, value: dict[str, Any], *, over_live: bool, is_fresh: bool = False) -> Item:
+        return self._shelf.put(self._name, call.tenant, spot.key, key, strict.dumps(value), over_live=over_live, is_fresh=is_fresh)
 
     def _check_conditions(self, call: Call, held: Item | None, answer: Answer | None, *, is_there: bool) -> None:
         """Refuse a change whose condition does not hold (RFC 9110 sections 13.1.1 and 13.1.2).

@@ -50,7 +50,6 @@ CREATE TABLE IF NOT EXISTS items (
   sink TEXT NOT NULL, tenant TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
   body TEXT, over_live INTEGER NOT NULL, version INTEGER NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, size INTEGER NOT NULL,
   PRIMARY KEY (sink, tenant, collection, id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS items_by_age ON items (sink, tenant, at);
 CREATE TABLE IF NOT EXISTS marks (
   sink TEXT NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, at REAL NOT NULL,
   PRIMARY KEY (sink, tenant, name)) WITHOUT ROWID;
@@ -150,8 +149,19 @@ class Shelf:
             f"{_SELECT} AND collection NOT LIKE '{HIDDEN}%' ORDER BY at DESC, seq DESC LIMIT ?", (sink, tenant, limit), CONTENTS_BYTES
         )
 
-    def put(self, sink: str, tenant: str, collection: str, key: str, body: str | None, *, over_live: bool = False) -> Item:
+    def put(
+        self, sink: str, tenant: str, collection: str, key: str, body: str | None, *, over_live: bool = False, is_fresh: bool = False
+    ) -> Item:
         """Keep an item, in place of the one before it; without a body its absence.
+
+        Args:
+            sink: which.
+            tenant: whose.
+            collection: where.
+            key: its id there.
+            body: JSON text.
+            over_live: whether live holds something of that id.
+            is_fresh: the id has just been made: nothing before it is looked for.
 
         Raises:
             StateError: the file does not work, or the item is larger than all that the sink may keep.
@@ -161,10 +171,10 @@ class Shelf:
         if size > limit:
             raise StateError(f"an item of {size} bytes, limit {limit}")
         with self._transaction() as connection:
-            before: Any = connection.execute(
-                "SELECT version, size, seq FROM items WHERE sink = ? AND tenant = ? AND collection = ? AND id = ?",
-                (sink, tenant, collection, key),
-            ).fetchone()
+            before: Any = None
+            if not is_fresh:
+                query = "SELECT version, size, seq FROM items WHERE sink = ? AND tenant = ? AND collection = ? AND id = ?"
+                before = connection.execute(query, (sink, tenant, collection, key)).fetchone()
             version, size_before, seq = before or (0, 0, self._seq + 1)
             at = self._now()
             connection.execute(
