@@ -372,15 +372,19 @@ class Shelf:
         bounds = self._bounds.get(sink, Bounds())
         if items <= bounds.items and total <= bounds.size:
             return gone
+        # A hundredth more than must go, so that not each write sorts the tenants.
+        room, space = bounds.items - bounds.items // EVICTED_AT_ONCE, bounds.size - bounds.size // EVICTED_AT_ONCE
         by_size = self._items if items > bounds.items else self._bytes
         for loser, _ in by_size.get(sink, Counter()).most_common():
-            while items > bounds.items or total > bounds.size:
+            average = max(1, self._bytes[sink][loser] // max(1, self._items[sink][loser]))
+            while items > room or total > space:
+                surplus = max(1, items - room, (total - space) // average)
                 sizes = [
                     row[0]
                     for row in connection.execute(
                         f"{_DELETE} AND (collection, id) IN (SELECT collection, id FROM items WHERE sink = ? AND tenant = ?"  # noqa: S608  constants
                         " AND NOT (tenant = ? AND collection = ? AND id = ?) ORDER BY at, seq LIMIT ?) RETURNING size",
-                        (sink, loser, sink, loser, *this, max(1, bounds.items // EVICTED_AT_ONCE)),
+                        (sink, loser, sink, loser, *this, surplus),
                     )
                 ]
                 if not sizes:

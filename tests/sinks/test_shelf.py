@@ -272,3 +272,12 @@ def test_what_is_shown_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     for number in range(20):
         shelf.put("s", "t", "/x", str(number), "x" * 300)
     assert [item.id for item in shelf.contents("s", "t", 100)] == ["19", "18", "17"]
+
+
+def test_no_more_goes_than_must() -> None:
+    """When large items are too many bytes, as many go as make room, and a hundredth."""
+    shelf = Shelf()
+    shelf.bound("s", Bounds(items=10_000, size=1_000_000))
+    for number in range(30):
+        shelf.put("s", "t", "/x", str(number), "x" * 100_000)
+        assert len(shelf.of_collection("s", "t", "/x")) == min(number + 1, 9)
