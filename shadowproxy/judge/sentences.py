@@ -110,7 +110,7 @@ def _safe(draft: Verdict, criteria: Criteria) -> str:
     live = draft.quantiles["p50"].live
     resolution = 0.0 if criteria.has_control else criteria.resolution_seconds
     if live and resolution > 0.1 * criteria.latency_safe * live:
-        margin += f" and {resolution * 1000:.3g} ms"
+        margin += f" and {resolution * 1000:.6g} ms"
     parts = [f"errors worse by less than {wording.points(criteria.errors_safe)} points"]
     parts += [
         f"answers over {wording.duration(threshold)} more frequent by less than {wording.points(criteria.errors_safe)} points"

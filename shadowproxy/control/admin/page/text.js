@@ -30,6 +30,9 @@ export const ms = (seconds) => (seconds === null ? "–" : (seconds * 1000).toFi
 export const share = (value) => (value === null ? "–" : (value * 100).toFixed(value < 0.01 ? 3 : 1) + " %");
 export const count = (value) => value.toLocaleString("en");
 
+// Two significant digits: what is an estimate must not look like a measurement.
+export const about = (value) => count(Number(value.toPrecision(2)));
+
 const signed = (value, digits) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 
 // Both ends of an interval; an end that is not known yet is null.

@@ -1,6 +1,6 @@
 // The verdict on one mirror: what it says and why, how far it is from being decided, and the intervals behind it.
 
-import { count, duration, listed, points, pointSpan, row, share, times, timesSpan } from "./text.js";
+import { about, count, duration, listed, points, pointSpan, row, share, times, timesSpan } from "./text.js";
 
 export const WORST_FIRST = ["INVALID", "REGRESSION", "UNDECIDED", "SAFE"];
 const FIELDS_SHOWN = 5;
@@ -10,7 +10,7 @@ function progress(verdict) {
   const needs = verdict.needs;
   if (needs === null || needs.more_pairs === null) return seen;
   const time = needs.seconds === null ? "" : `, ${duration(needs.seconds)} at the present rate`;
-  return `${seen}; about ${count(needs.more_pairs)} more for a verdict${time}`;
+  return `${seen}; about ${about(needs.more_pairs)} more for a verdict${time}`;
 }
 
 function intervals(body, verdict) {
