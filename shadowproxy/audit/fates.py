@@ -150,10 +150,12 @@ def _fate(probe: Probe, answer: Answer, own: Row | None) -> tuple[Fate, str, lis
     else:
         # Who answered a read is not written down; a sink says so, and a partition is what the rule makes of it.
         fate, to, why = (expected, probe.to, "") if expected in {Fate.PASSED, Fate.PARTITIONED} else (Fate.PASSED, "live", "")
+    # A sink that keeps what the tenant wrote is asked before live.
     asks_first = not probe.is_write and expected is Fate.PASSED and fate is Fate.SUNK
-    if fate is expected or asks_first:
+    if asks_first or (fate is expected and to == probe.to):
         return fate, to, []
-    return fate, to, [f"{fate}{f' ({why})' if why else ''}, and not {expected} as its rule says"]
+    said, ruled = (f"{one}{f' to {place}' if place else ''}" for one, place in ((fate, to), (expected, probe.to)))
+    return fate, to, [f"{said}{f' ({why})' if why else ''}, and not {ruled} as its rule says"]
 
 
 def _is_escape(leak: Row) -> bool:

@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import ssl
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 FROM_ENVIRONMENT: Final = "env:"
 """What a DSN or URL begins with that stands in the environment: other users of the machine can read a command's arguments."""
+
+LOG_WIDTH: Final = 200
 
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  compared with, not bound
 
@@ -151,8 +154,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(json.dumps(outcome.as_plain(), indent=2))
     else:
-        Console(highlight=False, soft_wrap=True).print(table.render(outcome))
+        _console().print(table.render(outcome))
     return 0 if outcome.is_clean else 1
+
+
+def _console() -> Console:
+    """Logs of CI servers are no terminal, and wider than the 80 columns that would be assumed of them."""
+    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=True, width=None if is_known else LOG_WIDTH)
 
 
 def _list(planned: Plan, output: str) -> int:
@@ -161,7 +170,7 @@ def _list(planned: Plan, output: str) -> int:
         left_out = [{"route": one.route, "listener": one.listener, "method": one.method, "reason": one.reason} for one in planned.skipped]
         print(json.dumps({"probes": probes, "skipped": left_out}, indent=2))
     else:
-        Console(highlight=False, soft_wrap=True).print(table.planned(planned))
+        _console().print(table.planned(planned))
     return 0
 
 

@@ -45,7 +45,13 @@ def test_a_fate_that_is_not_the_rules_fails(fate: str) -> None:
     """Another fate in the ledger than the config says: the reason is told."""
     found = result(Records(rows={0: [row(0, fate, reason="why")]}))
     assert found.fate == fate
-    assert found.failures == (f"{fate} (why), and not sunk as its rule says",)
+    assert found.failures == (f"{fate} (why), and not sunk to mock as its rule says",)
+
+
+def test_another_sink_than_the_rules_fails() -> None:
+    """The same fate, and not where the config says."""
+    found = result(Records(rows={0: [row(0, to="other")]}))
+    assert found.failures == ("sunk to other, and not sunk to mock as its rule says",)
 
 
 def test_a_write_without_a_row_has_leaked() -> None:
@@ -60,7 +66,7 @@ def test_a_refusal_at_the_door_is_no_leak_and_no_sink(code: str) -> None:
     """The probe did no harm, and its rule was not reached."""
     found = result(Records(), answer=Answer(403, code))
     assert found.fate is Fate.REFUSED
-    assert found.failures == (f"refused ({code}), and not sunk as its rule says",)
+    assert found.failures == (f"refused ({code}), and not sunk to mock as its rule says",)
 
 
 def test_no_answer_is_no_success() -> None:
