@@ -65,14 +65,14 @@ class Shop:
                 route.pop("mirror", None)
         self.database = _furnished(postgres)
         self.shadow_database = _furnished(postgres) if has_shadow else ""
-        self.guard("--mode", "divert", "--apply")
+        names = (*SERVICES, *((NEXT,) if has_shadow else ()))
         try:
-            names = (*SERVICES, *((NEXT,) if has_shadow else ()))
+            self.guard("--mode", "divert", "--apply")
             for name in names:
                 self._start(name)
-            self.proxy = SupervisedProxy(self.config, directory)
             for name in names:
                 self._wait(name)
+            self.proxy = SupervisedProxy(self.config, directory)
         except BaseException:
             self.stop()
             raise
