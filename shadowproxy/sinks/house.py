@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -59,8 +60,8 @@ class House:
             config: accepted.
             sockets: listening sockets by name of the sink; one without is not served.
         """
-        for name in [name for name in self.fronts if name not in config.sinks]:
-            await self.fronts.pop(name).close()
+        gone = [name for name in self.fronts if name not in config.sinks]
+        await asyncio.gather(*(self.fronts.pop(name).close() for name in gone))
         for name, one in config.sinks.items():
             sink = self._build(config, one)
             if name in self.fronts:
@@ -71,8 +72,7 @@ class House:
 
     async def close(self) -> None:
         """Stop serving, and let go of what is kept."""
-        for front in self.fronts.values():
-            await front.close()
+        await asyncio.gather(*(front.close() for front in self.fronts.values()))
         if self._session is not None:
             await self._session.close()
         self.shelf.close()

@@ -25,6 +25,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -179,6 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--listener", action="append", default=[], metavar="NAME=FD")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:  # every worker may have as many connections to a sink as to any endpoint
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for control, which tells us when
     try:
         shelf = Shelf(options.state)
