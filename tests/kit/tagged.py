@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote_plus
 
@@ -149,6 +149,7 @@ class TaggedWorld:
     def __init__(self, *, has_dialects: bool = False, listeners: Mapping[str, dict[str, Any]] | None = None, **top: Any) -> None:
         told = top.pop("told", {})
         self.asked: list[Ask] = []
+        self.past: list[Ask] = []
         self._clients: list[Client] = []
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
@@ -199,10 +200,15 @@ class TaggedWorld:
         """The config as YAML."""
         return yaml.safe_dump(self.config, sort_keys=False)
 
+    @property
+    def next_number(self) -> int:
+        """The id of the request that is sent next."""
+        return len(self.past) + len(self.asked)
+
     def begin(self, asked: Ask) -> tuple[Ask, Client]:
         """Send a request, or as much of it as its client sends; the connection is the caller's."""
-        number = len(self.asked)
-        sent = Ask(**{name: getattr(asked, name) for name in Ask.__slots__ if name not in {"number", "status"}}, number=number)
+        number = self.next_number
+        sent = replace(asked, number=number, status=[])
         self.asked.append(sent)
         client = Client(self.proxy.address(sent.listener), source=sent.source)
         self._clients.append(client)
@@ -252,16 +258,17 @@ class TaggedWorld:
         with contextlib.suppress(AssertionError):  # the check below says what is missing
             eventually(have_arrived, patience_s=2.0)
         records = {origin.name: list(origin.requests) for origin in (self.live, self.sink, self.partition)}
-        found = problems(self.asked, records, self.proxy.rows.values())
+        found = problems(self.asked, records, self.proxy.rows.values(), self.past)
         found += [problem for origin in (self.live, self.sink, self.partition) for problem in origin.problems()]
         assert not found, "\n".join(found[:20])
         assert not self.proxy.broken_law, self.proxy.broken_law
 
     def forget(self) -> None:
-        """Check, and begin anew."""
+        """Check, and begin anew. What clients that left had sent may still arrive: it is checked then."""
         try:
             self.check()
         finally:
+            self.past += self.asked
             self.asked.clear()
             for client in self._clients:
                 client.close()
@@ -272,9 +279,12 @@ class TaggedWorld:
             self.sink.answer = self.partition.answer = _by_route
 
 
-def problems(asked: Iterable[Ask], records: Mapping[str, Iterable[Seen]], rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What is wrong with what recorders saw and the ledger has, of these requests; empty where all is well."""
-    known = {sent.number: sent for sent in asked}
+def problems(
+    asked: Iterable[Ask], records: Mapping[str, Iterable[Seen]], rows: Iterable[Mapping[str, Any]], past: Iterable[Ask] = ()
+) -> list[str]:
+    """What is wrong with what recorders saw and the ledger has, of these requests; empty where all is well. Of `past` ones something may still come."""
+    current = {sent.number: sent for sent in asked}
+    known = {sent.number: sent for sent in past} | current
     found: list[str] = []
     arrivals: dict[int, list[str]] = {}
     for recorder, requests in records.items():
@@ -296,7 +306,7 @@ def problems(asked: Iterable[Ask], records: Mapping[str, Iterable[Seen]], rows: 
             found.append(f"a row of no tagged write: {row} for {row_of}")
         elif (row["fate"], row["tenant"]) not in {(FATES[row_of.goes_to], row_of.tenant), ("refused", row_of.tenant)}:
             found.append(f"a row with another fate or tenant: {row} for {row_of}")
-    for number, sent in known.items():
+    for number, sent in current.items():
         found += [f"{problem}: {sent}" for problem in _outcome_problems(sent, arrivals.get(number, []), counts.get(number, 0))]
     return found
 

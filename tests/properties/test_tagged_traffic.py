@@ -137,7 +137,7 @@ def test_nothing_leaves_a_partition(world: TaggedWorld, listener: str) -> None:
     for doubtful in doubtful_requests.LEAVING_A_PATH:
         sent = _doubtful(doubtful, PLAIN, is_write=True, listener=listener)
         assert world.send(sent) == 409, doubtful
-        (row,) = world.rows_of(len(world.asked) - 1)
+        (row,) = world.rows_of(world.next_number - 1)
         assert (row["fate"], row["reason"]) == ("refused", "path_escapes_partition")
         assert world.send(_doubtful(doubtful, NONE, is_write=True, listener=listener)) == 200, doubtful
     for doubtful in (*doubtful_requests.STAYING_IN_A_PATH, *doubtful_requests.TELLING_LIVE):
@@ -203,7 +203,7 @@ def test_pipelined_requests_do_not_lend_each_other_their_tags(shared: TaggedWorl
     """Requests in one segment of one connection are each judged by their own lines; behind a refused one nothing more is."""
     data = b""
     for case, route, is_write in several:
-        sent = replace(ask(case, route, is_write=is_write), number=len(shared.asked), status=[])
+        sent = replace(ask(case, route, is_write=is_write), number=shared.next_number, status=[])
         shared.asked.append(sent)
         data += sent.wire.replace(ID, b"%d" % sent.number)
     with Client(shared.proxy.address("front")) as client:
@@ -248,7 +248,7 @@ def test_only_trusted_addresses_may_tag(world: TaggedWorld) -> None:
 
 def _signed(world: TaggedWorld, case: Case, spoil: str = "") -> Ask:
     """A write with a passport, spoilt in one way."""
-    number = len(world.asked)
+    number = world.next_number
     target, body, method = f"/sink/orders?id={number}", b"a=1", b"POST"
     now = int(time.time())
     times = {"expired": (now - 100, now - 50), "not yet": (now + 100, now + 200), "for too long": (now, now + 3000)}
@@ -309,7 +309,7 @@ def test_only_passports_make_tags_count_where_they_are_asked_for(world: TaggedWo
 
 def test_a_passport_works_once(world: TaggedWorld) -> None:
     """The second use of one is 403, with the same request byte for byte."""
-    sent = replace(_signed(world, NONE), wire=_signed(world, NONE).wire.replace(ID, b"%d" % len(world.asked)))
+    sent = replace(_signed(world, NONE), wire=_signed(world, NONE).wire.replace(ID, b"%d" % world.next_number))
     assert world.send(sent) == 201
     with Client(world.proxy.address("signed")) as client:
         client.send(sent.wire)
