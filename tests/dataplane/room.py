@@ -146,7 +146,8 @@ class Room:
             self.worker.admissions.on_ledger_done({"ids": [row["id"] for row in message["rows"]], "problem": ""})
 
     def configure(self, *routes: dict[str, Any], **settings: Any) -> None:
-        """Apply a config, as a reload does."""
+        """Apply a config, as a reload does. `told` has the addresses of its sinks, where they are not made up."""
+        told = settings.pop("told", {name: f"http://127.0.0.1:{9100 + number}" for number, name in enumerate(settings.get("sinks", ()))})
         plain: dict[str, Any] = {
             "listen": [{"name": "front", "address": "127.0.0.1:1234"}],
             "admin": {"address": "127.0.0.1:1235"},
@@ -158,7 +159,7 @@ class Room:
         keys = [f"{route.name}/{mirror.name}" for route in config.routes for mirror in arms(route)]
         slots = {key: number for number, key in enumerate(keys, 1)}
         policy = {"type": "policy", "generation": 1, "config": to_plain(config), "slots": slots, "instance": INSTANCE}
-        self.worker.configure(policy | {"redaction_key": "5e" * 32})
+        self.worker.configure(policy | {"redaction_key": "5e" * 32, "sinks": told})
         for fleet in self.worker.fleets.values():
             # No connection opens by itself: legs wait in line until `upstream` opens one.
             fleet.max_connections = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shadowproxy.dataplane.admission import LEAKS_LIMIT, Admissions
+from shadowproxy.dataplane.worker import SINK_PATIENCE
 from tests.dataplane.room import Room, Side
 from tests.kit.worker import merge
 
@@ -283,6 +284,29 @@ def test_a_destination_that_is_down() -> None:
     assert heard.startswith(b"HTTP/1.1 503 ")
     assert b"test_destination_unavailable" in heard
     assert (live.heard, room.held, room.statuses()) == (b"", 0, [503])
+
+
+def test_a_destination_that_hangs() -> None:
+    """503 when its patience is over; until then its bytes are counted, and live hears nothing."""
+    room = Held({**PARTITION, "test_traffic": {"writes": {"sink": "s"}}}, sinks={"s": {}})
+    client, live, sink = room.client(), room.upstream("live"), room.upstream("sink:s")
+    client.says(post())
+    room.done()
+    assert sink.heard.endswith(b"a=1")
+    room.pass_time(SINK_PATIENCE - 1)
+    assert (client.heard, room.held) == (b"", 3)
+    room.pass_time(SINK_PATIENCE + 1)
+    assert (status(client), live.heard, room.held) == (503, b"", 0)
+    assert sink.is_over
+
+
+def test_a_sink_that_control_does_not_know_yet() -> None:
+    """Is down, like any other that is: 503."""
+    room = Held({**PARTITION, "test_traffic": {"writes": {"sink": "s"}}}, sinks={"s": {}}, told={})
+    client, live = room.client(), room.upstream("live")
+    client.says(post())
+    room.done()
+    assert (status(client), live.heard, room.statuses()) == (503, b"", [503])
 
 
 def test_a_tunnel_has_a_status() -> None:

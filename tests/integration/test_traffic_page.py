@@ -14,7 +14,7 @@ from shadowproxy.config.tenancy import Dialect
 from shadowproxy.dataplane.traces import SLOTS
 from shadowproxy.policy.tags import BAGGAGE_LIMIT, MEMBERS_LIMIT, NAMELESS
 from shadowproxy.policy.tenancy import BODY_LOOKED_AT, READ_METHODS
-from tests.kit import Client, Origin, WorkerProxy, network
+from tests.kit import Client, Origin, WorkerProxy, answers, network
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "test-traffic.md").read_text()
@@ -76,5 +76,44 @@ def test_the_first_example() -> None:
         proxy.stop()
     finally:
         for origin in (live, test, sink):
+            origin.stop()
+        listener.close()
+
+
+def test_the_egress_example() -> None:
+    """By base URL and as HTTP proxy: what counts as a test is kept from the others, reads and users' calls reach them under their own names."""
+    payments, mail, live, sink = Origin("payments"), Origin("mail"), Origin("live"), Origin("sink")
+    listener = network.listening(reuse_port=True)
+    try:
+        host, port = network.address_of(listener)
+        (example,) = [config for config in CONFIGS if "egress" in str(config)]
+        fleets = {"payments": payments, "mail": mail, "live": live}
+        config: dict[str, Any] = {
+            **example,
+            "listen": [{**example["listen"][0], "address": f"{host}:{port}"}],
+            "fleets": {name: {"endpoints": [origin.url]} for name, origin in fleets.items()},
+        }
+        proxy = WorkerProxy(yaml.safe_dump(config), {"out": listener}, told={"sinks": {"payments": sink.url, "mail": sink.url}})
+        tag, mark = ("X-Test-Traffic", "canary-7"), ("X-Shadow-Mirror", "shop/next;by=1")
+        # It keeps charges, so it is asked first; this one it knows nothing about.
+        sink.on("/payments/charges/1", answers.ok(b"", status=421))
+        with Client((host, port)) as client:
+            client.request("POST", "/payments/charges", tag, body=b"{}")
+            client.request("POST", "/payments/charges", mark, body=b"{}")
+            assert [seen.one("X-Test-Traffic") for seen in sink.seen("/payments/charges")] == ["canary-7", "shadow"]
+            client.request("GET", "/payments/charges/1", tag)
+            assert payments.wait_for("/v1/charges/1").one("Host") == payments.authority
+            client.request("POST", "/payments/charges", body=b"{}")
+            assert not payments.wait_for("/v1/charges").has("X-Test-Traffic")
+            client.request("POST", "http://mail.internal/messages", tag, body=b"{}", host="elsewhere")
+            assert sink.wait_for("/messages").one("Host") == "mail.internal"
+            client.request("POST", "http://mail.internal/messages", body=b"{}", host="elsewhere")
+            assert mail.wait_for("/messages").one("Host") == "mail.internal"
+            assert client.request("POST", "http://unknown.internal/", tag, body=b"{}").status == 409
+        assert [row["origin"] for row in proxy.rows.values()] == ["tag", "mark", "tag", "tag"]
+        assert not live.requests
+        proxy.stop()
+    finally:
+        for origin in (payments, mail, live, sink):
             origin.stop()
         listener.close()
