@@ -124,7 +124,7 @@ _DESTINATIONS: Final[list[Any]] = [
     "refuse",
     {"rule": "refuse"},
     {"sink": "orders"},
-    {"partition": {"fleet": "shadow"}},
+    {"partition": {"fleet": "shadow", "headers": {"X-Tenant": "{tenant}"}}},
     {"partition": {"path_prefix": "/t/{tenant}", "host": "{tenant}.test", "query": {"t": "{tenant}"}, "headers": {"X-Tenant": "{tenant}"}}},
 ]
 _TREATMENTS: Final[list[Any]] = [
