@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import ClientError
 
 from tests.kit.process import eventually
 from tests.shop.buying import Purchase, browser, buy, order_status, orders_seen
@@ -17,6 +18,8 @@ from tests.shop.running import Shop, becomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from aiohttp import ClientSession
 
     from tests.kit.postgres import PostgresServer
 
@@ -297,4 +300,41 @@ def test_the_sinks_are_killed_while_bots_buy(shop: Shop) -> None:
     assert {one.status for one in again} == {201}
     written_down(shop, again)
     production_holds_exactly(shop, bought)
+    law_holds(shop)
+
+
+def test_workers_are_killed_while_bots_buy(shop: Shop) -> None:
+    """Purchases that are cut off fail, customers' and bots' alike; nothing of a bot's gets anywhere, and what was acknowledged is written down."""
+
+    async def attempt(session: ClientSession, tenant: str) -> Purchase | None:
+        try:
+            return await buy(session, tenant)
+        except (ClientError, AssertionError):
+            return None
+
+    async def buying() -> list[Purchase]:
+        async with browser(shop.front) as session:
+            started = [asyncio.create_task(attempt(session, tenant)) for _ in range(6) for tenant in ("", *TENANTS)]
+            for worker in shop.proxy.workers():
+                await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
+                os.kill(worker, signal.SIGKILL)
+            return [one for one in await asyncio.gather(*started) if one is not None]
+
+    bought = asyncio.run(buying())
+    tables = "SELECT email FROM public.orders UNION ALL SELECT cart FROM public.cart_items"
+    assert not [name for (name,) in shop.rows(tables) if "bots" in name]
+    assert not [one for one in shop.inbox() if "bots" in one["to"]]
+    orders = set(shop.rows("SELECT id, email, status FROM public.orders"))
+    assert {one["metadata"]["order"] for one in shop.charges()} <= {number for number, _, _ in orders}
+    # What customers were told that they have bought is there.
+    assert {(one.order, one.email, "paid") for one in bought if one.status == 201 and not one.is_test} <= orders
+
+    acknowledged = {one.trace for one in bought if one.status == 201 and one.is_test}
+    found = Counter((row["trace"], row["route"], row["method"]) for row in shop.ledger() if row["trace"] in acknowledged)
+    assert set(found) == {(trace, *write[1:3]) for trace in acknowledged for write in WRITES}
+    # Clients may send what is idempotent once more, where a connection ended without an answer.
+    assert {count for (_, _, method), count in found.items() if method == "POST"} <= {1}
+    eventually(lambda: len(shop.proxy.workers()) == 2 and shop.proxy.is_ready(), "the workers are back")
+    again = asyncio.run(shopping(shop, *TENANTS, times=1))
+    assert {one.status for one in again} == {201}
     law_holds(shop)

@@ -58,7 +58,8 @@ async def buy(session: ClientSession, tenant: str = "", sku: str = "lamp", quant
     trace = secrets.token_hex(16)
     fields = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", **({"X-Test-Traffic": tenant} if tenant else {})}
     name = secrets.token_hex(6)
-    cart, email = f"cart-{name}", f"{name}@{'bots' if tenant else 'customers'}.example"
+    whose = "bots" if tenant else "customers"
+    cart, email = f"{whose}-{name}", f"{name}@{whose}.example"
     with carrying(extract(fields)):
         assert current().tenant == tenant
         found = await _ask(session, "POST", "/products/search", 200, {"text": sku})
