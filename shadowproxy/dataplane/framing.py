@@ -181,7 +181,9 @@ class ChunkedReader:
         name = field[1].lower()
         # Our own names in any spelling, as in heads.
         plain = name.replace(b"_", b"-").replace(b".", b"-")
-        if name in TRAILERS_REFUSED or plain == b"x-test-traffic" or (name == b"baggage" and b"synthetic" in line.lower()):
+        # A tag that comes behind the body comes too late to be obeyed, and is not overlooked either.
+        is_tag = plain == b"x-test-traffic" or (self._is_request and name == b"baggage" and b"synthetic" in line.lower())
+        if name in TRAILERS_REFUSED or is_tag:
             raise self._malformed("forbidden_trailer", f"{field[1].decode('latin-1')} cannot be a trailer")
         if name not in TRAILERS_DROPPED and not plain.startswith(OURS):
             self.trailers.append(line[:-2])

@@ -143,6 +143,17 @@ def test_trailers_that_come_too_late_are_left_out(name: bytes) -> None:
     assert _read([b"0\r\n%b: x\r\nX-A: 1\r\n\r\n" % name]) == (b"", [b"X-A: 1"], b"")
 
 
+def test_a_tag_in_trailers_is_refused() -> None:
+    """Of a request, as a field in any spelling or as baggage; an answer's baggage means nothing, and is left out."""
+    for trailer in (b"X_Test.Traffic: 0", b"baggage: synthetic_request=true", b"Baggage: a=1,SYNTHETIC_REQUEST=1"):
+        with pytest.raises(BadRequest):
+            ChunkedReader(is_request=True).feed(b"0\r\n" + trailer + b"\r\n\r\n")
+    for is_request, trailer in ((True, b"baggage: a=1"), (False, b"baggage: synthetic_request=true")):
+        reader = ChunkedReader(is_request=is_request)
+        reader.feed(b"0\r\n" + trailer + b"\r\n\r\n")
+        assert (reader.is_done, reader.trailers) == (True, [])
+
+
 def test_a_reader_shows_where_it_is() -> None:
     """The state, and what is left of a chunk."""
     reader = ChunkedReader(is_request=True)
