@@ -290,6 +290,8 @@ def render(found: dict[str, Any]) -> str:
         lines += _test_lines(test)
     if test is None or test["goes_to"] == "live":
         lines.append(f"live: {live['fleet']} ({', '.join(live['endpoints'])})")
+    elif test["to"] == live["fleet"]:
+        lines.append(f"partition of live: {live['fleet']} ({', '.join(live['endpoints'])}), asked as above")
     else:
         lines.append("live hears nothing of it")
         return "\n".join(lines)

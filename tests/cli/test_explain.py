@@ -206,3 +206,47 @@ def test_a_copy_that_is_scrubbed_is_said_to_be(config: Path, capsys: pytest.Capt
     assert "pseudonyms take the place of its secrets before it is sent" in capsys.readouterr().out
     _, found = _explain(config, capsys, "/x")
     assert found["mirrors"][0]["scrubbed"] is True
+
+
+TESTS = """
+listen: ["127.0.0.1:8080"]
+fleets: {live: {endpoints: ["http://127.0.0.1:9001"]}, spare: {endpoints: ["http://127.0.0.1:9002"]}}
+routes:
+  - {name: sunk, match: {path: /sunk}, live: live, test_traffic: {writes: {sink: orders}, treat: [{counts_as: read, exact: /sunk/search}]}}
+  - {name: same, match: {path: /same}, live: live, test_traffic: {writes: {partition: {path_prefix: "/t/{tenant}", headers: {X-T: "{tenant}"}}}}}
+  - {name: other, match: {path: /other}, live: live, test_traffic: {writes: {partition: {fleet: spare}}}}
+  - {name: live, match: {path: /live}, live: live, test_traffic: {writes: live}}
+sinks: {orders: {resources: {collections: [{path: /sunk}]}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ("POST /sunk", ["counts as a write: goes to sink orders", "written to the ledger first", "live hears nothing of it"]),
+        ("GET /sunk", ["counts as a read: goes to live", "sink orders is asked first", "live: live (http://127.0.0.1:9001)"]),
+        ("POST /sunk/search", ["counts as a read: goes to live"]),
+        (
+            "POST /same/x",
+            ["goes to partition live", "as /t/bot/same/x", "with x-t: bot", "partition of live: live (http://127.0.0.1:9001)"],
+        ),
+        ("POST /other", ["goes to partition spare", "live hears nothing of it"]),
+        ("DELETE /live", ["counts as a write: goes to live", "written to the ledger first"]),
+    ],
+)
+def test_where_a_test_goes_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], request_: str, said: list[str]) -> None:
+    """What it is taken for, where it goes, and what live hears of it."""
+    path = tmp_path / "tests.yaml"
+    path.write_text(TESTS)
+    assert main(["explain", "-c", str(path), request_, "-H", "X-Test-Traffic: bot"]) == 0
+    shown = capsys.readouterr().out
+    assert all(line in shown for line in said), shown
+
+
+def test_a_test_that_could_leave_its_partition_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As it would be by the proxy."""
+    path = tmp_path / "tests.yaml"
+    path.write_text(TESTS)
+    code, found = _explain(path, capsys, "POST /same/../x", "-H", "X-Test-Traffic: bot")
+    assert code == 1
+    assert found["refused"]["code"] in {"tagged_write_without_rule", "no_route", "path_escapes_partition"}
