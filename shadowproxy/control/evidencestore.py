@@ -96,7 +96,7 @@ class EvidenceStore:
                 cases = list(self._judging.cases)
                 await self._give_up({case.key for case in cases})
                 for case in cases:
-                    if self._written.get(case.key) != case.mark and (case.evidence.eligible or case.key in self._slots):
+                    if self._written.get(case.key) != self._judging.mark(case) and (case.evidence.eligible or case.key in self._slots):
                         await self._write(case)
             except StateError as error:
                 _log.debug("evidence is not written: %s", error)  # why not is in the status
@@ -117,7 +117,7 @@ class EvidenceStore:
                 self._stale.append(slot)
             slot += 1
             await asyncio.sleep(0)
-        self._written = {case.key: case.mark for case in self._judging.cases if case.key in self._slots}
+        self._written = {case.key: self._judging.mark(case) for case in self._judging.cases if case.key in self._slots}
         self._is_read = True
 
     def _taken_up(self, text: str) -> str | None:
@@ -133,7 +133,7 @@ class EvidenceStore:
         return key if key not in self._slots and self._judging.resume(snapshot) else None
 
     async def _write(self, case: Case) -> None:
-        mark, snapshot = case.mark, self._judging.snapshot(case)
+        mark, snapshot = self._judging.mark(case), self._judging.snapshot(case)
         text = await asyncio.to_thread(json.dumps, snapshot, separators=(",", ":"))
         if len(text) > ROW_LIMIT:
             if case.key not in self._too_large:

@@ -118,7 +118,7 @@ class Case:
 
     @property
     def mark(self) -> tuple[object, ...]:
-        """Differs when a snapshot would."""
+        """Differs when what it holds of a snapshot would: see `Judging.mark`."""
         evidence = self.evidence
         control = 0 if evidence.calibration is None else evidence.calibration.pairs
         return self.epoch, evidence.eligible, evidence.fates.total(), evidence.pairs.pairs, control, self.outcome, len(self.unconfirmed)
@@ -221,6 +221,10 @@ class Judging:
             KeyError: there is no such mirror.
         """
         self._restart(self._cases[key], reason)
+
+    def mark(self, case: Case) -> tuple[object, ...]:
+        """Differs when a snapshot would: also when a build is first seen, which adds nothing to the evidence and is what it must wait for."""
+        return *case.mark, *(self._revisions[fleet].names for fleet in case.fleets.values() if fleet in self._revisions)
 
     def snapshot(self, case: Case) -> Plain:
         """A mirror's evidence and what it belongs to, as JSON has it. Shares nothing with the evidence, which may go on."""

@@ -66,6 +66,11 @@ def _sinks(draw: st.DrawFn) -> dict[str, Any]:
         _objects(_class_of(Config, "sinks"), keyed=True, leave_out=("preset", "rules", "resources", "openapi", "respond", "latency"))
     )
     answer = draw(_objects(SinkAnswer, leave_out=("latency",)))
+    # Braces may begin an expression, which text drawn at random is not.
+    answer |= {
+        "text": answer.get("text", "").replace("{", "("),
+        "headers": {name: value.replace("{", "(") for name, value in answer.get("headers", {}).items()},
+    }
     return {**sink, **draw(st.sampled_from(_SINK_PARTS)), "respond": answer, "latency": draw(st.sampled_from(_LATENCIES))}
 
 

@@ -282,3 +282,17 @@ def test_evidence_is_that_of_what_was_seen_and_written(steps: list[Any]) -> None
 
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(live(Path(directory)))
+
+
+async def test_a_build_that_is_first_seen_is_written_too(tmp_path: Path) -> None:
+    """It adds nothing to the evidence, and is what the next process must wait for."""
+    rows = Rows()
+    first = Process(rows, config(tmp_path, "a"))
+    await first.store.restore()
+    first.see("a", **{"200,200": 5})
+    assert await first.store.save()
+    first.judging.seen_revision("shadow", "v1")
+    assert await first.store.save()
+    assert json.loads(rows.rows["evidence.0"])["builds"] == {"shadow": ["v1"]}
+    assert await first.store.save()
+    assert rows.writes == 2
