@@ -250,7 +250,8 @@ class Drawing:
         for _ in range(20):
             try:
                 drawn = str(strings.xeger(pattern))
-            except (KeyError, ValueError, NotImplementedError, RecursionError, IndexError, TypeError):
+            except (LookupError, ValueError, TypeError, RuntimeError):
+                # What of a pattern the library cannot draw it says in each of these ways, nesting that is too deep included.
                 raise Impossible from None
             if low <= len(drawn) <= high:
                 return drawn
