@@ -7,7 +7,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from shadowproxy.config.files import check_files
 from shadowproxy.config.plain import canonical_digest, read_config
@@ -60,6 +60,29 @@ def load_file(path: str | os.PathLike[str], env: Mapping[str, str] | None = None
     return _load(content, report, os.environ if env is None else env, are_files_checked=True)
 
 
+def read_file(path: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> tuple[Any, Report]:
+    """Return what a YAML file says, for a reader of its shape, and the report that further problems belong to.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+
+    """
+    name = os.fspath(path)
+    report = Report(Places(name))
+    return _value(_read_bytes(name, report), report, os.environ if env is None else env), report
+
+
+def read_text(text: str | bytes, env: Mapping[str, str] | None = None, *, file: str = "<text>") -> tuple[Any, Report]:
+    """As `read_file`, of a text that `file` is the name of.
+
+    Raises:
+        ConfigError: it is not YAML.
+
+    """
+    report = Report(Places(file))
+    return _value(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"), report, env or {}), report
+
+
 def load_text(text: str | bytes, env: Mapping[str, str] | None = None, *, file: str = "<text>") -> Loaded:
     """Return the config that a YAML (or JSON) text describes; files that it names are not looked at.
 
@@ -78,16 +101,20 @@ def load_text(text: str | bytes, env: Mapping[str, str] | None = None, *, file: 
 
 
 def _load(content: bytes, report: Report, env: Mapping[str, str], *, are_files_checked: bool) -> Loaded:
-    text = _decode(content, report)
-    value = read_yaml(text, report, env)
-    if value is UNKNOWN:
-        raise ConfigError(report.errors())
+    value = _value(content, report, env)
     config = read_config(value, report)
     if are_files_checked:
         check_files(config, report)
     if report.has_errors:
         raise ConfigError(report.in_order())
     return Loaded(config, report.warnings(), canonical_digest(config), hashlib.sha256(content).hexdigest(), report.places.file)
+
+
+def _value(content: bytes, report: Report, env: Mapping[str, str]) -> Any:
+    value = read_yaml(_decode(content, report), report, env)
+    if value is UNKNOWN:
+        raise ConfigError(report.errors())
+    return value
 
 
 def _read_bytes(name: str, report: Report) -> bytes:

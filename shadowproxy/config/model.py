@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shadowproxy.config.declare import Percent, Seconds, Size, doc
+from shadowproxy.config.experiments import EndpointLabels, Experiments, Rollout
 from shadowproxy.config.sinks import Sink  # noqa: TC001  shapes read annotations when they run
 from shadowproxy.config.tenancy import NAME, PATH, Egress, Rewrite, Tenancy, TestTraffic, Trust
 
@@ -213,6 +214,9 @@ class Fleet:
     eject: Ejection = field(default_factory=Ejection, metadata=doc("Passive health."))
     health: HealthCheck | None = field(default=None, metadata=doc("Active health checks; off unless given."))
     tls: UpstreamTLS = field(default_factory=UpstreamTLS, metadata=doc("TLS towards https endpoints."))
+    labels: tuple[EndpointLabels, ...] = field(
+        default=(), metadata=doc("Where endpoints are: what experiments are confined to and evacuations move away from.")
+    )
     revision: str = field(
         default="",
         metadata=doc(
@@ -469,6 +473,7 @@ class Route:
     mirror: tuple[Mirror, ...] = field(default=(), metadata=doc("Copies to shadow fleets."))
     rewrite: Rewrite = field(default_factory=Rewrite, metadata=doc("What changes on the way to live, and for copies too."))
     test_traffic: TestTraffic = field(default_factory=TestTraffic, metadata=doc("Requests tagged X-Test-Traffic."))
+    rollout: Rollout | None = field(default=None, metadata=doc("A new version that live's traffic is to move to, step by step."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -503,6 +508,7 @@ class Config:
     access_log: AccessLog = field(default_factory=AccessLog, metadata=doc("Structured access log."))
     redaction: Redaction = field(default_factory=Redaction, metadata=doc("What is never kept or shown."))
     tenancy: Tenancy = field(default_factory=Tenancy, metadata=doc("Test traffic, for all routes."))
+    experiments: Experiments = field(default_factory=Experiments, metadata=doc("What experiments and rollouts obey."))
     sinks: dict[str, Sink] = field(
         default_factory=dict,
         metadata=doc("Mocks that answer tagged requests.", key_pattern=r"[A-Za-z0-9_.-]{1,64}", form=NAME),

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from shadowproxy.dataplane.messages import KILL_WORD, WORDS
+from shadowproxy.dataplane.messages import KILL_WORD, LEASE_WORD
 from shadowproxy.errors import ControlError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
-CAPACITY: Final = WORDS - 1
-"""Mirrors that can be counted at once: every word but the kill switch."""
+CAPACITY: Final = LEASE_WORD - 1
+"""Mirrors that can be counted at once: every word but the kill switch and the leases."""
 
 
 class Slots:
@@ -48,9 +48,9 @@ class Slots:
         users = frozenset(living)
         missing = [key for key in wanted if key not in self._slot_of]
         taken = {KILL_WORD, *self._slot_of.values()}
-        if len(taken) + len(missing) > WORDS:
+        if len(taken) + len(missing) > LEASE_WORD:
             raise ControlError(f"{len(wanted)} mirrors beside {len(self._slot_of)} still counted, limit {CAPACITY}")
-        free = (slot for slot in range(WORDS) if slot not in taken)
+        free = (slot for slot in range(LEASE_WORD) if slot not in taken)
         for key in wanted:
             self._retired.pop(key, None)
         for key in missing:

@@ -7,7 +7,8 @@ worker whose socket ends lets go of everything and exits (no orphans).
 Control to worker
     policy    {generation: int, config: plain config, slots: {"route/mirror": int}, killed: bool, instance: hex,
                sinks: {name: url}, passport_keys: {id: base64}, since: unix seconds (older passports may have been used before),
-               redaction_key: hex (only where a mirror scrubs its copies)}
+               redaction_key: hex (only where a mirror scrubs its copies), experiments: {as in the message}}
+    experiments {armed: [Armed, ...], splits: [Split, ...], evacuated: [{fleet, label: cell|zone|region, value}, ...]}    all there is from now on
     kill      {id: int}        stop mirroring now; acknowledged after the last shadow socket is closed
     resume    {id: int}
     drain     {seconds: float} close listeners, finish what is in flight, report, exit 0
@@ -27,6 +28,20 @@ Worker to control
     ledger    {rows: [Row, ...]}                 tagged writes to be made durable before they are carried out; answered by ledger_done
     ledger_status {statuses: {row id: status or [status, Location]}}   how they were answered in the end; not answered
     nonces    {id: int, nonces: [[key id, nonce, unix seconds of expiry], ...]}    answered by nonces_done
+
+    exposure  {experiments: {run id: Exposure}, splits: {route: Halves}}    deltas, EXPOSURE_S after something has changed, and before exit
+
+Armed {id: run id, epoch: int, lease: index of its word among the leases, lease_ns: int, percent: of the present step, dry: bool (decide and
+    count, break nothing), workers: int, deny: [units], experiment: plain experiment}. A run whose epoch is not above that of an
+    earlier one of its id, or that has been over here once, is never armed again.
+
+Exposure {epoch: int, fault: Arm, control: Arm, outside: requests of its routes in neither, faults: {kind: n}, unharmed: {reason: n, of requests in the slice
+    that got no fault}, seen: requests in the slice, units: {hash: n, of units with the fault}, units_dropped: n, samples: [Sample, ...], over: why it is
+    over here ("" while it is not)}; at every moment seen = sum of faults by request + sum of unharmed + pending.
+    Arm {requests: n, responses: {outcome: n}, last: {bucket: n}, injected: {outcome: n, answers that we made up}}
+    Sample {route, status, headers: [[name, value], ...], body: base64 of at most SAMPLE_BYTES, cut: bool}
+Split {route, to: fleet, percent, unit, salt, pinned: [units], first: [units], epoch}
+Halves {stable: Arm, canary: Arm, units: n of new ones on the canary}
 
 Tally (counts are deltas since the last tally of this worker; gauges are marked =)
     routes    {route: {responses: {outcome: n}, first: {bucket: n}, last: {bucket: n}, received: bytes, sent: bytes}}
@@ -59,6 +74,9 @@ Row {id, time: unix seconds, trace: hex, tenant, listener, route, method, host, 
 Outcomes, buckets and fates are written as strings (`outcome.name_of`, decimal bucket, `outcome.FATES`).
 Buckets are `logbuckets` buckets of nanoseconds.
 
+Leases: word LEASE_WORD + n of a worker is when lease n ends, in nanoseconds of the monotonic clock, 0 for never begun. A fault exists while that is
+later than now, and by no more than its length: control renews it every third of it, and nobody else ever writes there.
+
 Shared words: control gives each worker a memory file of WORDS unsigned 64-bit words. Word 0 is
 the kill switch (non-zero: no mirroring), read before every copy, so that it holds even while the
 worker's socket has not been read. Word `slots["route/mirror"]` counts that mirror's eligible
@@ -80,9 +98,21 @@ FRAME_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of one frame: a config of a hundred thousand routes fits; a runaway does not."""
 
 WORDS: Final = 16384
-"""Shared words a worker: the kill switch and up to 16383 mirrors, arms included."""
+"""Shared words a worker: the kill switch, up to 16319 mirrors, arms included, and the leases of experiments."""
 
 KILL_WORD: Final = 0
+
+LEASES: Final = 64
+"""Experiments that can be armed at once."""
+
+LEASE_WORD: Final = WORDS - LEASES
+"""The first of the words that are leases; the last of all words, beyond those of mirrors."""
+
+EXPOSURE_S: Final = 0.025
+"""How soon control hears of what experiments do: guards must see harm within a tenth of a second."""
+
+SAMPLE_BYTES: Final = 65536
+"""Bytes of an answer's body that are looked at for an experiment's expectations."""
 
 TRACES_BYTES: Final = 16384 * 96
 """Bytes of the memory in which all workers remember which traces are tests (`dataplane/traces.py`)."""

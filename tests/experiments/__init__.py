@@ -1,0 +1,1 @@
+"""Tests of what experiments and rollouts decide."""
