@@ -87,6 +87,7 @@ class Crew:
         on_captured: called with the pairs that a worker kept whole.
         on_message: what else takes messages of workers, by their type; it answers the worker, if it does, by `Worker.send`.
         tell: what else workers must know with a config: merged into each `policy` message.
+        on_start: called with each new worker before it is told anything: the last moment to set its shared words.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Crew:
         on_captured: Callable[[list[dict[str, Any]]], None] = lambda _: None,
         on_message: Mapping[str, Callable[[Worker, Message], None]] | None = None,
         tell: Callable[[Config], Message] = lambda _: {},
+        on_start: Callable[[Worker], None] = lambda _: None,
     ) -> None:
         self.is_killed = False
         self.restarts = 0
@@ -115,6 +117,7 @@ class Crew:
         self._on_captured = on_captured
         self._on_message = dict(on_message or {})
         self._tell = tell
+        self._on_start = on_start
         self._traces = SharedMemory("shadowproxy-traces", messages.TRACES_BYTES)
         self._slots = Slots()
         self._orders: Orders | None = None
@@ -228,6 +231,12 @@ class Crew:
         """Tell every worker the policy again: what `tell` adds to it has changed. Never blocks."""
         self._send_policy()
 
+    def broadcast(self, message: Message) -> None:
+        """Send one message to every worker, those that are draining too. Never blocks."""
+        frame = messages.encode(message)
+        for worker in self._workers:
+            worker.send_frame(frame)
+
     def switch(self, order: int, *, is_killed: bool) -> list[tuple[Worker, asyncio.Future[None]]]:
         """Stop or resume mirroring everywhere: shared words first, then the message.
 
@@ -286,6 +295,7 @@ class Crew:
         place.worker = worker
         self._workers.add(worker)
         worker.set_switch(is_killed=self.is_killed)
+        self._on_start(worker)
         worker.send_frame(self._policy())
 
     def _refill(self, place: Place) -> None:

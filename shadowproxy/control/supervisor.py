@@ -26,6 +26,7 @@ from shadowproxy.config.addresses import HostPort, is_loopback, parse_host_port
 from shadowproxy.control.accesslog import AccessWriter
 from shadowproxy.control.admin.app import build_app
 from shadowproxy.control.admin.door import Door
+from shadowproxy.control.arming import Arming
 from shadowproxy.control.audit import SYSTEM, Audit
 from shadowproxy.control.captures import Captures, plans_of
 from shadowproxy.control.counts import Counts
@@ -103,6 +104,7 @@ class Supervisor:
         self.sinks = SinkHouse(self.places.sinks)
         self.leaks = Leaks()
         self.books = Bookkeeping(config, self.places.ledger, self.counts)
+        self.arming = Arming(lambda message: self.crew.broadcast(message))  # noqa: PLW0108  the crew is made of it
         self.crew = Crew(
             command,
             self.listeners,
@@ -116,7 +118,9 @@ class Supervisor:
                 "ledger": self.books.on_rows,
                 "ledger_status": self.books.on_statuses,
             },
-            tell=lambda config: self.passports.tell(config) | self.sinks.tell(config) | self._key_for(config),
+            tell=lambda config: (
+                self.passports.tell(config) | self.sinks.tell(config) | self._key_for(config) | {"experiments": self.arming.state()}
+            ),
         )
         self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
         self._redaction_key = b""
