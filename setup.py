@@ -11,7 +11,7 @@ import os
 from setuptools import setup
 
 DATA_PLANE = """
-    accept capture deadlines exchange fields forward forwarded framing gather head headbuffer leg outcome problem
+    accept capture deadlines exchange fields forward forwarded framing gather head headbuffer leg mirroring outcome part problem
     request_head response_head scrub scrubframes tally tcp tee trace tunnel upstream
 """
 COMPILED = (

@@ -37,8 +37,21 @@ def point(unit: bytes, salt: bytes) -> float:
     Raises:
         ValueError: `salt` is longer than 64 bytes.
     """
-    digest = blake2b(unit, digest_size=8, key=salt).digest()
-    return min(int.from_bytes(digest, "big") / _SCALE, _LARGEST)
+    return point_at(digest(unit, salt))
+
+
+def digest(unit: bytes, salt: bytes) -> int:
+    """The 64 bits that `point` is made of: what stands for a unit wherever the unit itself must not be kept.
+
+    Raises:
+        ValueError: `salt` is longer than 64 bytes.
+    """
+    return int.from_bytes(blake2b(unit, digest_size=8, key=salt).digest(), "big")
+
+
+def point_at(digest: int) -> float:
+    """The place, in [0, 1), of a unit with this digest."""
+    return min(digest / _SCALE, _LARGEST)
 
 
 def salt_of(name: str) -> bytes:

@@ -205,8 +205,8 @@ class ClientConnection:
             return
         exchange = self.exchange
         upstream = exchange.connection if exchange is not None else None
-        if exchange is not None and upstream is not None and upstream.leg is exchange:
-            upstream.pause_reading(exchange)
+        if exchange is not None and upstream is not None and upstream.leg is exchange.leg:
+            upstream.pause_reading(exchange.leg)
             # Waiting for the client is not the endpoint's silence.
             upstream.deadline_ns = 0
 
@@ -227,7 +227,7 @@ class ClientConnection:
             elif self._has_eof:
                 self.worker.deadlines.set(self, time.monotonic_ns() + GONE_CHECK_NS)
             if exchange.connection is not None:
-                exchange.connection.resume_reading(exchange)
+                exchange.connection.resume_reading(exchange.leg)
                 exchange.watch()
 
     def on_deadline(self, now_ns: int) -> None:

@@ -16,7 +16,10 @@ from shadowproxy.dataplane import outcome
 from shadowproxy.logbuckets import representative
 
 if TYPE_CHECKING:
+    from shadowproxy.dataplane.exchange import Exchange
     from shadowproxy.dataplane.tally import Pair
+    from shadowproxy.dataplane.worker import Worker
+    from shadowproxy.policy import MirrorPolicy
 
 BURST_S: Final = 2.0
 """Seconds of allowance that may be saved up: a burst after silence is captured, within reason."""
@@ -150,6 +153,20 @@ class Capture:
         if not self.request.sharers:
             self.request.body.release()
             self.request.live.release()
+
+
+def begin_capture(worker: Worker, policy: MirrorPolicy, exchange: Exchange, known: Request | None, payload: bytes) -> Request:
+    """Begin to keep a request and its answer, or go on with what is `known` of it: all pairs of a request share it."""
+    if known is not None and known.sharers:
+        return known
+    request = Request(worker.purse, policy.capture_body, policy.capture_memory, worker.next_capture(), exchange.arrived_ns)
+    request.method = exchange.method
+    request.target = exchange.target
+    request.body.head = exchange.head.common
+    request.body.add(payload)
+    if exchange.trace is not None:
+        request.trace = exchange.trace.trace_id
+    return request
 
 
 def told(pair: Pair, capture: Capture, now_ns: int) -> dict[str, Any]:

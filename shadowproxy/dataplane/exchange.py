@@ -12,22 +12,22 @@ a broken connection (FRM-10).
 from __future__ import annotations
 
 import time
-from random import random
 from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from shadowproxy.dataplane import gather, outcome
 from shadowproxy.dataplane.admission import Admission
-from shadowproxy.dataplane.capture import Request
 from shadowproxy.dataplane.forwarded import hop_lines, is_looping
 from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
 from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
+from shadowproxy.dataplane.mirroring import leave_out, mirror
 from shadowproxy.dataplane.problem import STATUS_OF_FAILURE
 from shadowproxy.dataplane.request_head import RequestParts
 from shadowproxy.dataplane.response_head import ResponseHead
 from shadowproxy.dataplane.tagging import rewritten
+from shadowproxy.dataplane.tally import RouteTally
 from shadowproxy.dataplane.tee import ANSWER_FREE, ANSWER_LIMIT, MARK
 from shadowproxy.dataplane.trace import Trace
 from shadowproxy.dataplane.tunnel import Tunnel
@@ -38,8 +38,11 @@ from shadowproxy.policy.tenancy import READ_METHODS
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.accept import ClientConnection
+    from shadowproxy.dataplane.capture import Request
     from shadowproxy.dataplane.forward import FleetRuntime
-    from shadowproxy.dataplane.tally import Pair, RouteTally
+    from shadowproxy.dataplane.inject import Injection
+    from shadowproxy.dataplane.part import Part
+    from shadowproxy.dataplane.tally import Pair
     from shadowproxy.dataplane.tee import Copy, Tee
     from shadowproxy.dataplane.upstream import UpstreamConnection
 
@@ -54,9 +57,9 @@ class Exchange(Leg):
     """The live leg of one request (see `upstream.Leg`), and its client's view of it."""
 
     __slots__ = (
-        "_captured", "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_pairs", "_payload", "_received", "_tally", "admission", "answer", "arrived_ns", "client",
-        "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "is_answer_done", "is_request_done",
-        "path", "request_bytes", "route_name", "sent", "shed_tees", "target", "trace", "wire",
+        "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_payload", "_received", "_tally", "admission", "answer", "arrived_ns", "captured", "client",
+        "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "injection", "is_answer_done", "is_request_done",
+        "pairs", "parts", "path", "request_bytes", "route_name", "sent", "shed_tees", "target", "trace", "wire",
     )  # fmt: skip
 
     def __init__(self, client: ClientConnection, parts: RequestParts, arrived_ns: int) -> None:
@@ -68,6 +71,8 @@ class Exchange(Leg):
         self.copies: list[Copy] | None = None
         self.control_tees: list[Tee] | None = None
         self.shed_tees: list[Tee] | None = None
+        self.parts: list[Part] | None = None
+        self.injection: Injection | None = None
         self.answer: ResponseHead | None = None
         self.dispatched_ns = 0
         self.first_ns = 0
@@ -81,9 +86,9 @@ class Exchange(Leg):
         self.route_name = ""
         self._fleet: FleetRuntime | None = None
         self._tally: RouteTally | None = None
-        self._pairs: list[Pair] | None = None
+        self.pairs: list[Pair] | None = None
         self.admission: Admission | None = None
-        self._captured: Request | None = None
+        self.captured: Request | None = None
         self._held: list[bytes] | None = None
         self._hasher: xxh3_64 | None = None
         self._digest = 0
@@ -156,11 +161,40 @@ class Exchange(Leg):
         self._payload = payload
         now_ns = self.arrived_ns
         self.waits_until_ns = now_ns + fleet.connect_ns
+        experiments = worker.experiments
+        if self.route_name in experiments.by_route and not self._is_asking and experiments.enter(self, fleet_name) is not None:
+            self._inject(fleet, mirrors)
+            return
         if not fleet.dispatch(self, now_ns):
             self._fail(outcome.OVERFLOW)
             return
         if mirrors:
-            self._mirror(mirrors, forwarded, payload, is_end=is_end)
+            mirror(self, mirrors, forwarded, payload, is_end=is_end)
+
+    def _inject(self, fleet: FleetRuntime, mirrors: tuple[MirrorPolicy, ...]) -> None:
+        """Go on with a fault: what comes of it is neither the route's doing nor to be compared with a shadow's answer."""
+        injection = self.injection
+        assert injection is not None
+        self._tally = RouteTally()
+        leave_out(self, mirrors, outcome.INJECTED)
+        if not injection.dispatch(fleet, self.arrived_ns):
+            self._fail(outcome.OVERFLOW)
+
+    @property
+    def _is_asking(self) -> bool:
+        """Whether a sink is asked first: only the answer that the client gets is anybody's business."""
+        return self.admission is not None and bool(self.admission.asks)
+
+    def take_part(self, part: Part) -> None:
+        """Be counted in a slice or a half."""
+        if self.parts is None:
+            self.parts = []
+        self.parts.append(part)
+
+    @property
+    def leg(self) -> Leg:
+        """What the connection knows as its leg."""
+        return self if self.injection is None else self.injection
 
     def _rewrite(self, rewrite: RewritePolicy, tenant: bytes, fleet: FleetRuntime) -> None:
         """Change what a rule changes for the fleet that gets the request; heads are shared, so it gets one of its own."""
@@ -193,83 +227,6 @@ class Exchange(Leg):
         else:
             self._send(fleet, body, mirrors, is_end=True)
 
-    def _mirror(self, mirrors: tuple[MirrorPolicy, ...], forwarded: bytes, payload: bytes, *, is_end: bool) -> None:
-        worker = self.client.worker
-        draw = -1.0
-        for policy in mirrors:
-            tee = worker.tees[policy.key]
-            point = 0.0
-            if policy.needs_point(tee.scale):
-                if draw < 0.0:
-                    draw = worker.weyl.next()
-                point = tee.point(self, draw)
-            copy = tee.offer(self, point, forwarded)
-            if copy is None:
-                continue
-            try:
-                if tee.wants_capture(self.arrived_ns):
-                    copy.capture(self._capture(policy, payload))
-            except Exception as error:  # noqa: BLE001  promise P1 by construction: whatever is wrong with a capture, live goes on
-                worker.caught(error)
-            arm = policy.arm
-            second = None
-            if arm is not None and self.method in arm.methods and (arm.share >= 1.0 or worker.arm_weyl.next() < arm.share):
-                second = self._offer_to_arm(tee, copy, forwarded)
-            if second is None:
-                self._start(copy, payload, is_end=is_end)
-            elif random() < 0.5:  # noqa: S311  a fair coin, guards nothing
-                # Whoever is sent first is served first by a machine that serves both: neither may always be.
-                self._start(copy, payload, is_end=is_end)
-                self._start(second, payload, is_end=is_end)
-            else:
-                self._start(second, payload, is_end=is_end)
-                self._start(copy, payload, is_end=is_end)
-
-    def _offer_to_arm(self, tee: Tee, copy: Copy, forwarded: bytes) -> Copy | None:
-        """What goes to a mirror goes to its arm too, so that what differs by nature is known."""
-        if tee.arm is None:
-            return None
-        second = tee.arm.offer(self, 0.0, forwarded)
-        if second is None:
-            return None
-        pair = second.pair
-        pair.is_arm = True
-        if tee.policy.is_compared:
-            pair.partner = copy.pair
-            copy.pair.partner = pair
-        if copy.pair.capture is not None and self._captured is not None:
-            second.capture(self._captured)
-        return second
-
-    def _start(self, copy: Copy, payload: bytes, *, is_end: bool) -> None:
-        """Send a copy on its way; its pair waits for this leg's end."""
-        if self.copies is None or self._pairs is None:
-            self.copies = []
-            self._pairs = []
-        self.copies.append(copy)
-        self._pairs.append(copy.pair)
-        try:
-            copy.start(payload, is_end=is_end)
-        except Exception as error:  # noqa: BLE001  promise P1 by construction: whatever is wrong with a copy, live goes on
-            self.client.worker.caught(error)
-            copy.abandon(outcome.SHED_ERROR)
-
-    def _capture(self, policy: MirrorPolicy, payload: bytes) -> Request:
-        """Begin to keep this request and its answer, or go on: all pairs of a request share it."""
-        request = self._captured
-        if request is None or not request.sharers:
-            worker = self.client.worker
-            request = self._captured = Request(
-                worker.purse, policy.capture_body, policy.capture_memory, worker.next_capture(), self.arrived_ns
-            )
-            request.method = self.method
-            request.target = self.target
-            request.body.head = self.head.common
-            request.body.add(payload)
-            if self.trace is not None:
-                request.trace = self.trace.trace_id
-        return request
-
     def on_connection(self, connection: UpstreamConnection) -> None:
         """A connection is ours: the head goes out, with what has come of the body."""
         client = self.client
@@ -288,7 +245,7 @@ class Exchange(Leg):
         else:
             connection.transport.write(self.wire)
         if client.is_write_blocked:
-            connection.pause_reading(self)
+            connection.pause_reading(self.leg)
         self._watch(now_ns)
 
     def watch(self) -> None:
@@ -314,8 +271,8 @@ class Exchange(Leg):
             if self.admission is not None:
                 self.admission.add(payload, is_end=is_end, trailers=trailers)
             return
-        if self._captured is not None:
-            self._captured.body.add(payload)
+        if self.captured is not None:
+            self.captured.body.add(payload)
         if self.head.length >= 0:
             wire = payload
         else:
@@ -372,15 +329,16 @@ class Exchange(Leg):
         self.first_ns = now_ns - self.dispatched_ns
         self.answer = head
         self._received = len(payload)
-        if self._captured is not None:
-            self._captured.live.head = head.wire
-            self._captured.live.add(payload)
-        if self._pairs is not None:
+        if self.captured is not None:
+            self.captured.live.head = head.wire
+            self.captured.live.add(payload)
+        if self.pairs is not None:
             if is_end:
                 self._digest = xxh3_64_intdigest(payload)
             else:
                 self._hasher = xxh3_64(payload)
         extra = b""
+        body = payload
         if head.length < 0:
             # Chunked or until the end of the connection: chunked to those who can read it (FRM-10).
             if request.is_http10:
@@ -402,6 +360,9 @@ class Exchange(Leg):
         wire = b"".join((head.wire, extra, CRLF))
         self.sent += len(wire) + len(payload)
         gather.write(client.transport, wire, payload)
+        if self.parts is not None:
+            for part in self.parts:
+                part.on_answer(self, head, body)
         if is_end:
             self.connection = None
             self._complete(now_ns)
@@ -423,8 +384,11 @@ class Exchange(Leg):
         self._received += len(payload)
         if self._hasher is not None:
             self._hasher.update(payload)
-        if self._captured is not None:
-            self._captured.live.add(payload)
+        if self.captured is not None:
+            self.captured.live.add(payload)
+        if self.parts is not None:
+            for part in self.parts:
+                part.on_payload(payload)
         if self._out == _CHUNKED:
             size_line = b"%x\r\n" % len(payload)
             self.sent += len(size_line) + len(payload) + 2
@@ -459,9 +423,12 @@ class Exchange(Leg):
         tally.sent += self.sent
         if self.admission is not None:
             self.admission.answered(status)
-        if self._pairs is not None:
+        if self.parts is not None:
+            for part in self.parts:
+                part.answered(status, last)
+        if self.pairs is not None:
             digest = self._hasher.intdigest() if self._hasher is not None else self._digest
-            for pair in self._pairs:
+            for pair in self.pairs:
                 self._end_pair(pair, status, first, last, last_ns, digest)
         if self.control_tees is not None:
             for tee in self.control_tees:
@@ -471,7 +438,24 @@ class Exchange(Leg):
                 tee.shed(last)
         if not self.is_request_done:
             self._stop_copies(outcome.CLIENT_LEFT)
+        if self.injection is not None:
+            self._end_injection()
         self.client.on_exchange_done(self, status)
+
+    def _end_injection(self) -> None:
+        injection, self.injection = self.injection, None
+        if injection is not None:
+            injection.cancel()
+
+    def injected(self, status: int) -> None:
+        """The client has got what a fault made up, a status or an outcome, in place of an answer: this is over; what goes to it is the fault's doing."""
+        self.is_answer_done = True
+        if self.admission is not None:
+            self.admission.answered(status if status >= 100 else 0)
+        if self.parts is not None:
+            for part in self.parts:
+                part.injected(status)
+        self._end_injection()
 
     def _end_pair(self, pair: Pair, ended: int, first: int, last: int, last_ns: int, digest: int | None) -> None:  # noqa: PLR0917  per request
         """Tell a pair how this leg ended, in a copy's terms (tally.py)."""
@@ -501,6 +485,7 @@ class Exchange(Leg):
             and not self._has_retried
             and self.method in READ_METHODS
             and self.is_request_done
+            and self.injection is None
             and self.head.length >= 0
             and self.request_bytes == len(self._payload)
         )
@@ -540,9 +525,13 @@ class Exchange(Leg):
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.abandon()
+        self._end_injection()
+        if self.parts is not None:
+            for part in self.parts:
+                part.client_gone()
         self._stop_copies(outcome.CLIENT_LEFT)
-        if self._pairs is not None:
-            for pair in self._pairs:
+        if self.pairs is not None:
+            for pair in self.pairs:
                 pair.exclude(outcome.CLIENT_LEFT)
         if self._tally is not None:
             self._tally.answered(outcome.CLIENT_GONE, 0, 0)
@@ -552,15 +541,19 @@ class Exchange(Leg):
         now_ns = time.monotonic_ns()
         if self.admission is not None:
             self.admission.answered(status)
+        if self.parts is not None:
+            for part in self.parts:
+                part.failed(ended)
+        self._end_injection()
         if self._tally is not None:
             self._tally.answered(ended, 0, 0)
             self._tally.received += self.request_bytes
         if not self.is_request_done:
             self._stop_copies(outcome.CLIENT_LEFT)
-        if self._pairs is not None:
+        if self.pairs is not None:
             spent_ns = now_ns - (self.dispatched_ns or self.arrived_ns)
             spent = bucket(spent_ns)
-            for pair in self._pairs:
+            for pair in self.pairs:
                 self._end_pair(pair, ended, 0, spent, spent_ns, None)
 
     def _stop_copies(self, fate: int) -> None:
@@ -582,6 +575,9 @@ class Exchange(Leg):
             self.admission.answered(101)
         if self._tally is not None:
             self._tally.answered(101, bucket(self.first_ns), bucket(self.first_ns))
+        if self.parts is not None:
+            for part in self.parts:
+                part.answered(101, bucket(self.first_ns))
         wire = b"%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b" % (head.wire, head.upgrade or self.head.upgrade, rest)
         self.sent += len(wire)
         self.client.transport.write(wire)

@@ -31,7 +31,7 @@ Worker to control
 
     exposure  {experiments: {run id: Exposure}, splits: {route: Halves}}    deltas, EXPOSURE_S after something has changed, and before exit
 
-Armed {id: run id, epoch: int, lease: index of its word among the leases, lease_ns: int, percent: of the present step, dry: bool (decide and
+Armed {id: run id, epoch: int, lease: index of its word among the leases, lease_ns: int, percent: of the present step, paused: bool, dry: bool (decide and
     count, break nothing), workers: int, deny: [units], experiment: plain experiment}. A run whose epoch is not above that of an
     earlier one of its id, or that has been over here once, is never armed again.
 

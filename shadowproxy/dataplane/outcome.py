@@ -16,8 +16,8 @@ from typing import Final
 from shadowproxy.policy.mirrors import HOLDOUT, KILLED, MARKED, METHOD, NOT_SAMPLED, SHED_IN_FLIGHT, SHED_RANGE, TOO_LARGE, UPGRADE
 
 __all__ = [
-    "CLIENT_GONE", "CLIENT_LEFT", "CONNECT_TIMEOUT", "DROPPED", "FAILED_TIMEOUT", "FAILURES", "FATES", "FATE_OF_FAILURE", "HOLDOUT", "KILLED",
-    "LOST", "MALFORMED", "MARKED", "METHOD", "NOT_SAMPLED", "OVERFLOW", "PAIRED", "REFUSED", "RESET", "SHED_BREAKER", "SHED_ERROR",
+    "CLIENT_GONE", "CLIENT_LEFT", "CONNECT_TIMEOUT", "DROPPED", "FAILED_TIMEOUT", "FAILURES", "FATES", "FATE_OF_FAILURE", "HOLDOUT", "INJECTED", "KILLED",
+    "LOST", "MALFORMED", "MARKED", "METHOD", "NOT_SAMPLED", "OVERFLOW", "PAIRED", "REFUSED", "RESET", "SERVED_ELSEWHERE", "SHED_BREAKER", "SHED_ERROR",
     "SHED_IN_FLIGHT", "SHED_LAG", "SHED_MEMORY", "SHED_NO_ENDPOINT", "SHED_RANGE", "SHED_SCRUB", "SHED_UNSCRUBBABLE", "TIMEOUT", "TLS", "TOO_LARGE", "TRUNCATED", "UNREACHABLE",
     "UPGRADE", "name_of",
 ]  # fmt: skip
@@ -72,6 +72,8 @@ CLIENT_LEFT: Final = 22
 SHED_ERROR: Final = 23
 SHED_SCRUB: Final = 24
 SHED_UNSCRUBBABLE: Final = 25
+INJECTED: Final = 26
+SERVED_ELSEWHERE: Final = 27
 
 FATES: Final[tuple[str, ...]] = (
     "not_sampled",  # outside the sampled range
@@ -100,6 +102,8 @@ FATES: Final[tuple[str, ...]] = (
     "shed_error",  # a defect of ours in the copy's path; logged, and live went on
     "shed_scrub",  # secrets were not taken out in time: too many copies wait for it, or its process is away
     "shed_unscrubbable",  # what is secret in the request could not be told: it is not sent
+    "injected",  # a fault is injected: live's answer is not live's own
+    "served_elsewhere",  # a rollout's new version answers, which is not what shadows are compared with
 )
 
 LOST: Final = "lost"

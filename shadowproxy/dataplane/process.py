@@ -118,10 +118,19 @@ class WorkerProcess:
             self._begin_drain(float(message["seconds"]))
         elif kind == "rotate":
             self._rotate()
+        elif kind == "experiments":
+            self._arrange(message)
         elif kind == "ledger_done":
             self._worker.admissions.on_ledger_done(message)
         elif kind == "nonces_done":
             self._worker.admissions.on_nonces_done(message)
+
+    def _arrange(self, message: messages.Message) -> None:
+        try:
+            self._worker.arrange(message)
+        except (ShadowproxyError, KeyError, ValueError) as error:
+            # What cannot be armed is not: control hears of no exposure, and sees this in the log.
+            self._worker.caught(error)
 
     def _apply(self, message: messages.Message) -> None:
         generation = int(message["generation"])
@@ -247,6 +256,7 @@ class WorkerProcess:
                 break
         for tee in worker.tees.values():
             tee.tally.expire(time.monotonic_ns())
+        self._worker.experiments.tell()
         self._report()
         await asyncio.sleep(0.01)
 

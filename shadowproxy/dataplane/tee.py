@@ -210,6 +210,27 @@ class Tee:
             exchange.shed_tees.append(self)
         return None
 
+    def offer_to_arm(self, exchange: Exchange, copy: Copy, captured: Request | None, forwarded: bytes) -> Copy | None:
+        """What goes to a mirror goes to its arm too, so that what differs by nature is known."""
+        if self.arm is None:
+            return None
+        second = self.arm.offer(exchange, 0.0, forwarded)
+        if second is None:
+            return None
+        pair = second.pair
+        pair.is_arm = True
+        if self.policy.is_compared:
+            pair.partner = copy.pair
+            copy.pair.partner = pair
+        if copy.pair.capture is not None and captured is not None:
+            second.capture(captured)
+        return second
+
+    def leave_out(self, fate: int) -> None:
+        """Count a request that could be copied and for that reason is not, whatever the policy would say."""
+        self.tally.words[self.tally.word] += 1
+        self.tally.fates[fate] += 1
+
     def wants_capture(self, now_ns: int) -> bool:
         """Whether the pair that begins now is to be kept whole, as far as this mirror's allowance and the memory go."""
         return self.worker.purse.held < self.policy.capture_memory and self.allowance.take(now_ns)

@@ -28,6 +28,7 @@ from shadowproxy.dataplane.admission import Admissions
 from shadowproxy.dataplane.capture import Purse, told
 from shadowproxy.dataplane.deadlines import Deadlines
 from shadowproxy.dataplane.exchange import Exchange
+from shadowproxy.dataplane.experiments import Experiments
 from shadowproxy.dataplane.forward import FleetRuntime
 from shadowproxy.dataplane.gate import Gate, gate_of
 from shadowproxy.dataplane.outcome import name_of
@@ -77,6 +78,7 @@ class Worker:
         self.gates: dict[str, Gate] = {}
         table = traces if traces is not None else memoryview(bytearray(messages.TRACES_BYTES))
         self.admissions = Admissions(slot, self._tell, Traces(table))
+        self.experiments = Experiments(words, self._tell)
         self.send: Callable[[messages.Message], None] | None = None
         self._captures = 0
         self._capture_prefix = f"{slot}-{os.getpid()}-{now_ns // 10**9:x}-"
@@ -145,9 +147,6 @@ class Worker:
         self.idle_ns = nanoseconds(limits.idle_timeout)
         self.write_ns = nanoseconds(limits.write_timeout)
         self.access_sample = config.access_log.sample if config.access_log.path else 0.0
-        self.request_heads = RequestHeads(
-            policy.wanted, policy.touched, policy.tags, count_limit=limits.header_count, line_limit=limits.request_line
-        )
         self.limits = limits
         self.config = config
         self.gates = gates
@@ -157,12 +156,33 @@ class Worker:
             client.gate = gates.get(client.listener)
         self.fleets = fleets
         self.policy = policy
+        self.arrange(message.get("experiments", {}))
+        self._read_heads()
         for fleet_runtime in fresh:
             fleet_runtime.start()
         for fleet_runtime in retired:
             fleet_runtime.close()
         # Legs may still wait for a connection of theirs: those have to expire too.
         self.retired = [fleet for fleet in (*self.retired, *retired) if fleet.is_in_use]
+
+    def arrange(self, message: messages.Message) -> None:
+        """Make experiments what an `experiments` message says.
+
+        Raises:
+            ShadowproxyError: one of them cannot be used; nothing has changed.
+        """
+        wanted = self.experiments.wanted
+        self.experiments.configure(message.get("armed", []))
+        if self.experiments.wanted != wanted:
+            self._read_heads()
+
+    def _read_heads(self) -> None:
+        """Look at those header fields from now on that policy and experiments ask for."""
+        policy, limits = self.policy, self.limits
+        wanted = policy.wanted | self.experiments.wanted
+        self.request_heads = RequestHeads(
+            wanted, policy.touched, policy.tags, count_limit=limits.header_count, line_limit=limits.request_line
+        )
 
     def _tee(self, mirror: MirrorPolicy, slots: dict[str, int]) -> Tee:
         """The tee of a mirror, which is made when it is new."""
@@ -264,6 +284,7 @@ class Worker:
         for tee in self.tees.values():
             tee.tick(now_ns)
         self.admissions.expire(now_ns)
+        self.experiments.tick(now_ns)
         for fleet in self.fleets.values():
             fleet.expire_waiting(now_ns)
         if self.retired:
@@ -287,7 +308,8 @@ class Worker:
                     self.paused_copies.append(copy)
 
     def kill(self) -> None:
-        """Stop all mirroring under way; the shared word, set by control, keeps new copies from starting."""
+        """Stop all mirroring and all faults under way; the shared word, set by control, keeps new ones from starting."""
+        self.experiments.end("killed")
         for tee in self.tees.values():
             tee.kill()
 

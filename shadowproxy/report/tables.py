@@ -49,6 +49,8 @@ FATES: Final = {
     "shed_lag": "left out: the shadow read the body too slowly",
     "shed_scrub": "left out: its secrets were not taken out in time",
     "shed_unscrubbable": "left out: what is secret in it could not be told",
+    "injected": "left out: an experiment's fault was injected into live's answer",
+    "served_elsewhere": "left out: a rollout's new version answered",
     "shed_error": "left out: a defect of the proxy, see its log",
     "client_gone": "the client left before live's answer was whole",
     "lost": "a worker was killed before it reported",
