@@ -15,6 +15,7 @@
     ├── PassportRefused        a tagged request whose signature does not hold; carries the reason, and what the client is told
     ├── AuditFailed            an audit cannot be made, so that it says nothing: neither clean nor leaking
     ├── GuardFailed            a database cannot be guarded, or asked about its guard
+    ├── CalendarUnreadable     nobody can say when a blockout holds
     └── Unreadable             captured content in which secrets cannot be looked for; it is not kept
 
 A failure of a mirrored leg is never an exception: it is an outcome (`dataplane.outcome`).
@@ -134,6 +135,10 @@ class AuditFailed(ShadowproxyError):
 
 class GuardFailed(ShadowproxyError):
     """A database cannot be guarded, or asked about its guard. The text never has a password."""
+
+
+class CalendarUnreadable(ShadowproxyError):
+    """Nobody can say when a blockout holds: its rule, file or country cannot be read. The text is a sentence for people."""
 
 
 class Unreadable(ShadowproxyError):
