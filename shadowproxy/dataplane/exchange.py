@@ -142,6 +142,8 @@ class Exchange(Leg):
         client = self.client
         worker = client.worker
         head = self.head
+        if self.route_name in worker.splits.routes:
+            fleet_name, mirrors = worker.splits.divert(self, fleet_name, mirrors)
         self._fleet = fleet = worker.fleets[fleet_name]
         trace = self.trace
         if trace is None:

@@ -14,6 +14,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
+from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -57,6 +58,8 @@ class Endpoint:
         self.opening = 0
         self.open: set[UpstreamConnection] = set()
         self.is_unhealthy = False
+        self.is_evacuated = False
+        self.late = 0
         self._failures_in_row = 0
         self._ejections = 0
         self._ejected_until_ns = 0
@@ -68,8 +71,8 @@ class Endpoint:
         return f"Endpoint({self.url}, outstanding={self.outstanding}, idle={len(self.idle)}, waiting={len(self.waiting)})"
 
     def is_available(self, now_ns: int) -> bool:
-        """Neither ejected nor found unhealthy by checks."""
-        return not self.is_unhealthy and self._ejected_until_ns <= now_ns
+        """Neither ejected, nor found unhealthy by checks, nor evacuated."""
+        return self._ejected_until_ns <= now_ns and not self.is_unhealthy and not self.is_evacuated
 
     def assign(self, leg: Leg, *, may_wait: bool, wants_fresh: bool) -> bool:
         """Give `leg` a connection now or in its turn; False where neither can be."""
@@ -242,9 +245,10 @@ class Endpoint:
             "open": len(self.open),
             "connects": self.connects,
             "failures": {outcome.name_of(ended): count for ended, count in self.failures.items()},
-            "is_ejected": not self.is_available(time.monotonic_ns()),
+            "is_ejected": self.is_unhealthy or self._ejected_until_ns > time.monotonic_ns(),
+            "late": self.late,
         }
-        self.connects = 0
+        self.connects = self.late = 0
         self.failures = {}
         return report
 
@@ -305,9 +309,11 @@ class FleetRuntime:
         candidates = [endpoint for endpoint in in_turn if endpoint is not apart_from and endpoint.is_available(now_ns)]
         if not candidates:
             candidates = [endpoint for endpoint in in_turn if endpoint is not apart_from] or in_turn
-        if self._is_round_robin:
-            return candidates[0]
-        return min(candidates, key=lambda endpoint: endpoint.outstanding + len(endpoint.waiting))
+        chosen = candidates[0]
+        if not self._is_round_robin:
+            chosen = min(candidates, key=lambda endpoint: endpoint.outstanding + len(endpoint.waiting))
+        chosen.late += chosen.is_evacuated
+        return chosen
 
     def reassign(self, leg: Leg, failed: Endpoint, ended: int) -> None:
         """The leg's connection could not be opened in time: nothing was sent, so another endpoint may take it.
@@ -325,6 +331,24 @@ class FleetRuntime:
                 return
         leg.waits_until_ns = 0
         leg.on_failure(ended)
+
+    def evacuate(self, out: Collection[tuple[str, str]]) -> dict[str, int]:
+        """Give no new request to endpoints with these labels, (label, value) each, as long as there are others.
+
+        What was given to them goes on, and so do connections that are open. `late` counts what they get nevertheless.
+
+        Returns:
+            Requests under way by endpoint, of those that are out now.
+        """
+        labels = {one.endpoint: one for one in self.config.labels}
+        under_way: dict[str, int] = {}
+        for endpoint in self.endpoints:
+            found = labels.get(endpoint.url)
+            places = {("cell", found.cell), ("zone", found.zone), ("region", found.region)} if found is not None else set()
+            endpoint.is_evacuated = any(value and (label, value) in out for label, value in places)
+            if endpoint.is_evacuated:
+                under_way[endpoint.url] = endpoint.outstanding + len(endpoint.waiting)
+        return under_way
 
     def expire_waiting(self, now_ns: int) -> None:
         """Give up waiting that has lasted too long, at every endpoint."""

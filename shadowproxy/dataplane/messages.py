@@ -30,6 +30,7 @@ Worker to control
     nonces    {id: int, nonces: [[key id, nonce, unix seconds of expiry], ...]}    answered by nonces_done
 
     exposure  {experiments: {run id: Exposure}, splits: {route: Halves}}    deltas, EXPOSURE_S after something has changed, and before exit
+    evacuated {under_way: {fleet: {endpoint: requests}}}    what is evacuated gets no new request from now on; after each `experiments` with any
 
 Armed {id: run id, epoch: int, lease: index of its word among the leases, lease_ns: int, percent: of the present step, paused: bool, dry: bool (decide and
     count, break nothing), workers: int, deny: [units], experiment: plain experiment}. A run whose epoch is not above that of an
@@ -40,8 +41,11 @@ Exposure {epoch: int, fault: Arm, control: Arm, outside: requests of its routes 
     over here ("" while it is not)}; at every moment seen = sum of faults by request + sum of unharmed + pending.
     Arm {requests: n, responses: {outcome: n}, last: {bucket: n}, injected: {outcome: n, answers that we made up}}
     Sample {route, status, headers: [[name, value], ...], body: base64 of at most SAMPLE_BYTES, cut: bool}
-Split {route, to: fleet, percent, unit, salt, pinned: [units], first: [units], epoch}
-Halves {stable: Arm, canary: Arm, units: n of new ones on the canary}
+Split {route, live: fleet, to: fleet, percent, unit, salt, pinned: [units], first: [units], denied: [units], epoch}: requests that would go to `live`
+    are shared out as policy/splits.py says.
+Halves {epoch, stable: Arm, canary: Arm (the two that are compared), more: Arm, ring: Arm (others on the new version: beyond one half of all, or chosen),
+    outside: requests in none, without_unit: n of them or of more, units: [hash of a unit in any arm], failed: [hash of one with a request
+    that failed]; a worker may tell a hash again}
 
 Tally (counts are deltas since the last tally of this worker; gauges are marked =)
     routes    {route: {responses: {outcome: n}, first: {bucket: n}, last: {bucket: n}, received: bytes, sent: bytes}}
@@ -53,7 +57,8 @@ Tally (counts are deltas since the last tally of this worker; gauges are marked 
                versus: Ratios | {matrix: {"control,shadow": n}, slo} (only where there is a control arm: shadow against control),
                range: =0..1, breaker: ="closed"|"open"|"half-open", in_flight: =n, held: =bytes}}
     refusals  {code: n}        local answers to clients by reason (bad requests, no route, limits)
-    fleets    {fleet: {endpoint: {outstanding: =n, idle: =n, open: =n, connects: n, failures: {outcome: n}, is_ejected: =bool}}}
+    fleets    {fleet: {endpoint: {outstanding: =n, idle: =n, open: =n, connects: n, failures: {outcome: n}, is_ejected: =bool,
+               late: n requests that it got although it was evacuated, for want of others}}}
     clients   {accepted: n, open: =n, requests: n, turned_away: n}
     process   {cpu_seconds: =s, rss_bytes: =n, lag_ns: {bucket: n}, errors: n}
     access    [record, ...]    sampled access log lines; access_dropped: n

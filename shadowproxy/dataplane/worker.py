@@ -35,6 +35,7 @@ from shadowproxy.dataplane.outcome import name_of
 from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.dataplane.response_head import ResponseHeads
 from shadowproxy.dataplane.scrub import Scrubber
+from shadowproxy.dataplane.splits import Splits
 from shadowproxy.dataplane.tally import Buckets, MirrorTally, RouteTally, add
 from shadowproxy.dataplane.tee import READ_PER_TICK, Copy, Tee
 from shadowproxy.dataplane.traces import Traces
@@ -79,6 +80,8 @@ class Worker:
         table = traces if traces is not None else memoryview(bytearray(messages.TRACES_BYTES))
         self.admissions = Admissions(slot, self._tell, Traces(table))
         self.experiments = Experiments(words, self._tell)
+        self.splits = Splits(self.experiments.tell_soon)
+        self.experiments.splits_report = self.splits.report
         self.send: Callable[[messages.Message], None] | None = None
         self._captures = 0
         self._capture_prefix = f"{slot}-{os.getpid()}-{now_ns // 10**9:x}-"
@@ -170,16 +173,28 @@ class Worker:
 
         Raises:
             ShadowproxyError: one of them cannot be used; nothing has changed.
+            KeyError, ValueError: a split cannot be used; experiments and rollouts are what they were.
         """
-        wanted = self.experiments.wanted
+        wanted = self.experiments.wanted | self.splits.wanted
+        self.evacuate(message.get("evacuated", []))
+        self.splits.configure(message.get("splits", []))
         self.experiments.configure(message.get("armed", []))
-        if self.experiments.wanted != wanted:
+        if self.experiments.wanted | self.splits.wanted != wanted:
             self._read_heads()
+
+    def evacuate(self, evacuated: list[dict[str, Any]]) -> None:
+        """Give no new requests to endpoints with these labels, as long as their fleets have others, and tell control that it is done."""
+        under_way = {
+            name: fleet.evacuate({(one["label"], one["value"]) for one in evacuated if one["fleet"] == name})
+            for name, fleet in self.fleets.items()
+        }
+        if evacuated:
+            self._tell({"type": "evacuated", "under_way": {name: endpoints for name, endpoints in under_way.items() if endpoints}})
 
     def _read_heads(self) -> None:
         """Look at those header fields from now on that policy and experiments ask for."""
         policy, limits = self.policy, self.limits
-        wanted = policy.wanted | self.experiments.wanted
+        wanted = policy.wanted | self.experiments.wanted | self.splits.wanted
         self.request_heads = RequestHeads(
             wanted, policy.touched, policy.tags, count_limit=limits.header_count, line_limit=limits.request_line
         )
