@@ -1,7 +1,7 @@
 """The files of one instance, and how a command on the same machine finds it.
 
 Beside the state file `NAME.db` stand `NAME.token` (the bearer token, mode 0600, kept),
-`NAME.redaction.key` (what pseudonyms are made with, mode 0600, kept), `NAME.sinks.db` (what sinks keep), `NAME.ledger.db` (the ledger, unless the config names another), `NAME.audit.jsonl` (kept) and `NAME.run.json` (mode 0600, only while the instance runs: address,
+`NAME.redaction.key` (what pseudonyms are made with, mode 0600, kept), `NAME.sinks.db` (what sinks keep), `NAME.exposures.db` (who was affected by experiments), `NAME.ledger.db` (the ledger, unless the config names another), `NAME.audit.jsonl` (kept) and `NAME.run.json` (mode 0600, only while the instance runs: address,
 token file, process id). The run file is locked for as long as the instance lives, which
 keeps two instances from sharing one state. A link to it stands in the user's runtime
 directory, so that commands work from any directory.
@@ -88,6 +88,7 @@ class Places:
         # Never in the directory that stands in: rows that vanish with the process would not be durable.
         self.ledger = state.absolute().parent / f"{name}.ledger.db"
         self.sinks = directory / f"{name}.sinks.db"
+        self.exposures = directory / f"{name}.exposures.db"
         self.run = directory / f"{name}{RUN_SUFFIX}"
         self._lock = -1
 
@@ -126,7 +127,7 @@ class Places:
             return
         link = _link(os.getpid())
         for path in [link, self.run] + (
-            [self.token, self.redaction_key, self.audit, *self.run.parent.glob("*.sinks.db*")] if self.is_temporary else []
+            [self.token, self.redaction_key, self.audit, *self.run.parent.glob("*.db*")] if self.is_temporary else []
         ):
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -33,6 +33,7 @@ from shadowproxy.control.counts import Counts
 from shadowproxy.control.crew import Crew
 from shadowproxy.control.evidencestore import EvidenceStore
 from shadowproxy.control.exemplars import Exemplars
+from shadowproxy.control.exposures import Exposures
 from shadowproxy.control.judging import Judging
 from shadowproxy.control.killswitch import KillSwitch
 from shadowproxy.control.leaks import Leaks
@@ -102,6 +103,7 @@ class Supervisor:
         self.evidence = EvidenceStore(self.judging, self.store)
         self.passports = Passports(config, self.started_at)
         self.sinks = SinkHouse(self.places.sinks)
+        self.exposures = Exposures(self.places.exposures, config.experiments.remember)
         self.leaks = Leaks()
         self.books = Bookkeeping(config, self.places.ledger, self.counts)
         self.arming = Arming(lambda message: self.crew.broadcast(message))  # noqa: PLW0108  the crew is made of it
@@ -206,6 +208,7 @@ class Supervisor:
         self.leaks.follow(self.scrubber.target)
         self.books.follow(config, self.scrubber.target)
         self._open_captures(self.scrubber)
+        self.exposures.note_mirrors(config, time.time())
         await self.switch.restore()
         await self.evidence.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
@@ -265,6 +268,7 @@ class Supervisor:
         await self.evidence.save()
         await self.store.close()
         await self.books.close()
+        await self.exposures.close()
         await asyncio.to_thread(self.audit.close)
         await asyncio.to_thread(self.access.close)
         self.places.withdraw()
@@ -293,6 +297,7 @@ class Supervisor:
         self.access.configure(config.access_log)
         self.sinks.follow(config)
         self.judging.configure(config)
+        self.exposures.note_mirrors(config, time.time())
         rules = _rules_of(config)
         if self.scrubber is not None and rules != self.scrubber.rules:
             self.scrubber = self.scrubber.under(rules)

@@ -67,13 +67,15 @@ async def test_the_admin_api_is_not_opened_to_others_without_a_token_file(start:
 
 
 async def test_an_end_removes_what_is_temporary(tmp_path: Path) -> None:
-    """After a clean end the run file is gone; token, audit log and state stay."""
+    """After a clean end the run file is gone; token, audit log, state and what is known of exposures stay."""
     supervisor = Supervisor(from_plain(plain(tmp_path)), command=(sys.executable, str(FAKE), "good"))
     await supervisor.start()
     pids = [worker.pid for worker in supervisor.crew.workers]
     supervisor.stop()
     await supervisor.end()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.audit.jsonl", "state.db", "state.redaction.key", "state.token"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "state.audit.jsonl", "state.db", "state.exposures.db", "state.redaction.key", "state.token",
+    ]  # fmt: skip
     assert not any(is_alive(pid) for pid in pids)
 
 
