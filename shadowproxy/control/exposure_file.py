@@ -69,7 +69,7 @@ ON CONFLICT (id, hash) DO UPDATE SET last = max(last, excluded.last), first = mi
 """
 _KNOWN_UNIT: Final = "UPDATE units SET last = max(last, ?), count = count + ? WHERE id = ? AND hash = ?"
 
-_SETS: Final = ("listed", "apart", "tenants")
+_SETS: Final = ("listed", "apart", "later", "tenants")
 
 
 class FileProblem(Exception):

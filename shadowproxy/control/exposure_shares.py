@@ -52,7 +52,8 @@ def share_of_rollout(rollout: str, route: str, plan: Rollout, deny: tuple[str, .
         salt=salt,
         steps=(),
         listed=_digests(plan.first, salt),
-        apart=_digests((*plan.pinned, *deny), salt),
+        apart=_digests(deny, salt),
+        later=_digests(plan.pinned, salt),
         to=plan.to,
     )
 

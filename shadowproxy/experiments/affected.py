@@ -89,7 +89,8 @@ class Share:
         span: percent of an experiment's whole slice, so how far its control slice is away.
         holdout: percent of a mirror's units that are left unmirrored after all.
         listed: digests of units that are in it whatever their point (an experiment's `pinned`, a rollout's `first`).
-        apart: digests of units that are never in it (`deny`; a rollout's `pinned` until 100 %).
+        apart: digests of units that are never in it (`deny`).
+        later: digests of units that a rollout takes last, at 100 % (`pinned`).
         tenants: digests of the test tenants that it is confined to; empty for all.
         state: how it stands or ended; empty of mirrors.
         to: the fleet that a rollout or mirror leads to.
@@ -109,6 +110,7 @@ class Share:
     holdout: float = 0.0
     listed: frozenset[int] = field(default_factory=frozenset)
     apart: frozenset[int] = field(default_factory=frozenset)
+    later: frozenset[int] = field(default_factory=frozenset)
     tenants: frozenset[int] = field(default_factory=frozenset)
     state: str = ""
     to: str = ""
@@ -136,7 +138,7 @@ def place_at(share: Share, digest: int, step: Step) -> Place | None:
         digest: of the unit under `share.salt`.
         step: one of the share's.
     """
-    if step.is_over or (step.percent <= 0 and not (share.kind is Kind.EXPERIMENT and share.listed)):
+    if step.is_over or (step.percent <= 0 and not share.listed):
         return None
     if not share.key:
         return Place.UNKNOWN
@@ -223,11 +225,14 @@ def _of_experiment(share: Share, digest: int, percent: float) -> Place:
 
 
 def _of_rollout(share: Share, digest: int, percent: float) -> Place:
-    if percent >= 100:
-        return Place.CANARY
+    """As `policy.splits.SplitPolicy.place`: which version serves the unit."""
     if digest in share.apart:
         return Place.APART
-    return Place.CANARY if digest in share.listed or point_at(digest) < percent / 100 else Place.STABLE
+    if digest in share.listed:
+        return Place.CANARY
+    if digest in share.later and percent < 100:
+        return Place.APART
+    return Place.CANARY if percent >= 100 or point_at(digest) < percent / 100 else Place.STABLE
 
 
 def _of_mirror(share: Share, digest: int, percent: float) -> Place:

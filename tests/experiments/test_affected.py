@@ -8,10 +8,11 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.control.exposure_shares import share_of_mirror, share_of_run
+from shadowproxy.config.experiments import Rollout
+from shadowproxy.control.exposure_shares import share_of_mirror, share_of_rollout, share_of_run
 from shadowproxy.experiments.affected import Hits, Kind, Period, Place, Share, Step, in_order, is_over, periods, place_at, plain
 from shadowproxy.hashspace import point_at
-from shadowproxy.policy import mirrors, slices
+from shadowproxy.policy import mirrors, slices, splits
 from shadowproxy.policy.compile import compile_policy
 from tests.control.test_exposures import config, experiment
 
@@ -102,12 +103,52 @@ def test_without_a_key_no_unit_has_a_place() -> None:
     assert place_at(share(key=""), 0, Step(0, 10)) is Place.UNKNOWN
 
 
-def test_rollouts_take_everybody_in_the_end() -> None:
-    """First ring from the first step, pinned units only at 100 %, and nobody after a rollback to 0."""
-    half = share(kind=Kind.ROLLOUT, listed=frozenset({2**63}), apart=frozenset({1}))
-    assert [place_at(half, mark, Step(0, 10)) for mark in (0, 2**62, 2**63, 1)] == [Place.CANARY, Place.STABLE, Place.CANARY, Place.APART]
-    assert place_at(half, 1, Step(0, 100)) is Place.CANARY
+@given(UNITS, st.lists(UNITS, max_size=2), st.lists(UNITS, max_size=2), st.lists(UNITS, max_size=2), st.integers(1, 100))
+def test_rollouts_are_those_of_the_policy(unit: str, pinned: list[str], first: list[str], denied: list[str], percent: int) -> None:
+    """Who is served by the new version, whatever is listed."""
+    plan = Rollout(to="v2", key="client", pinned=tuple(pinned), first=tuple(first))
+    plain = {
+        "route": "all",
+        "to": "v2",
+        "percent": percent,
+        "unit": "client",
+        "salt": "",
+        "pinned": pinned,
+        "first": first,
+        "denied": denied,
+    }
+    policy = splits.compile_split(plain | {"epoch": 1})
+    found = place_at(share_of_rollout("all-1", "all", plan, tuple(denied)), policy.digest_of(unit.encode()), Step(0.0, float(percent)))
+    assert (found is Place.CANARY) == (policy.place_of(unit.encode()) in splits.SERVED_NEW)
+    assert (found is Place.APART) == (unit in denied or (unit in pinned and unit not in first and percent < 100))
+
+
+@given(st.data())
+def test_rollouts_by_their_points(data: st.DataObject) -> None:
+    """The range of the new version ends where the policy's does."""
+    percent = data.draw(st.integers(1, 100_000)) / 1000
+    plain = {
+        "route": "all",
+        "to": "v2",
+        "percent": percent,
+        "unit": "client",
+        "salt": "",
+        "pinned": [],
+        "first": [],
+        "denied": [],
+        "epoch": 1,
+    }
+    policy = splits.compile_split(plain)
+    mark = data.draw(digests((policy.share,)))
+    found = place_at(share_of_rollout("all-1", "all", Rollout(to="v2", key="client")), mark, Step(0.0, percent))
+    assert (found is Place.CANARY) == (policy.place(b"unit", point_at(mark)) in splits.SERVED_NEW)
+
+
+def test_a_rollout_at_nothing_has_nobody_but_its_first_ring() -> None:
+    """At 0 % nobody has a place, unless there is a ring."""
+    half = share(kind=Kind.ROLLOUT)
     assert place_at(half, 0, Step(0, 0)) is None
+    assert place_at(replace(half, listed=frozenset({0})), 0, Step(0, 0)) is Place.CANARY
 
 
 def test_steps_that_change_nothing_are_left_out() -> None:
