@@ -1,7 +1,7 @@
-"""The tables of docs/configuration.md, written from the model.
+"""The tables of docs/configuration.md and docs/experiment-file.md, written from the models.
 
-`python -m shadowproxy.config.reference docs/configuration.md` writes them anew between the two
-marks in that file; a test fails when they are out of date.
+`python -m shadowproxy.config.reference PAGE` writes them anew between the two marks in that file; a test fails when they are
+out of date.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from shadowproxy.config.experiment import Experiment
 from shadowproxy.config.model import Config
 from shadowproxy.config.plain import value_to_plain
 from shadowproxy.config.shape import Field, Shape, fields_of
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
 BEGIN: Final = "<!-- from the model: begin -->"
 END: Final = "<!-- from the model: end -->"
 
+ROOTS: Final[Mapping[str, type[Any]]] = {"configuration.md": Config, "experiment-file.md": Experiment}
+"""Which file each page is about."""
+
 _KINDS: Final = {"boolean": "true or false", "integer": "whole number", "json": "any value"}
 
 
-def reference() -> str:
-    """Return one Markdown section for the whole config and each part of it, in the order in which the model nests them."""
-    sections = [_section(path, cls, keyed=keyed) for path, cls, keyed in _parts("", Config, keyed=False)]
+def reference(root: type[Any] = Config) -> str:
+    """Return one Markdown section for the whole file and each part of it, in the order in which the model nests them."""
+    sections = [_section(path, cls, keyed=keyed) for path, cls, keyed in _parts("", root, keyed=False)]
     return "\n".join(sections)
 
 
-def render(document: str) -> str:
+def render(document: str, root: type[Any] = Config) -> str:
     """Return `document` with what stands between the marks replaced by the reference.
 
     Raises:
@@ -41,7 +45,7 @@ def render(document: str) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"the document has no {BEGIN} and {END}")
-    return f"{before}{begin}\n\n{reference()}\n{end}{after}"
+    return f"{before}{begin}\n\n{reference(root)}\n{end}{after}"
 
 
 def _parts(path: str, cls: type[Any], *, keyed: bool) -> Iterator[tuple[str, type[Any], bool]]:
@@ -115,4 +119,4 @@ def _escape(text: str) -> str:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    target.write_text(render(target.read_text(encoding="utf-8")), encoding="utf-8")
+    target.write_text(render(target.read_text(encoding="utf-8"), ROOTS[target.name]), encoding="utf-8")

@@ -9,18 +9,26 @@ from typing import Any
 import pytest
 
 from shadowproxy.cli.main import main
+from shadowproxy.config.experiment_file import load_experiment_text
 from shadowproxy.config.model import Config
-from shadowproxy.config.reference import BEGIN, END, reference, render
+from shadowproxy.config.reference import BEGIN, END, ROOTS, reference, render
 from shadowproxy.config.shape import fields_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
 
 
-def test_the_page_is_up_to_date() -> None:
-    """Its tables are those that the model gives; `python -m shadowproxy.config.reference docs/configuration.md` writes them."""
-    page = PAGE.read_text()
-    assert render(page) == page
+@pytest.mark.parametrize("name", ROOTS)
+def test_the_page_is_up_to_date(name: str) -> None:
+    """Its tables are those that the model gives; `python -m shadowproxy.config.reference docs/NAME` writes them."""
+    page = (PAGE.parent / name).read_text()
+    assert render(page, ROOTS[name]) == page
+
+
+def test_the_experiment_on_its_page_is_one() -> None:
+    """What readers copy is accepted as it stands."""
+    text = (PAGE.parent / "experiment-file.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    assert load_experiment_text(text).name == "recommendations-away"
 
 
 def test_every_field_is_in_it_with_its_default() -> None:
