@@ -26,6 +26,7 @@ from shadowproxy.dataplane.capture import Allowance, Kept, Purse
 from shadowproxy.dataplane.part import ArmTally, Part
 from shadowproxy.hashspace import Weyl, point_at
 from shadowproxy.policy import nanoseconds
+from shadowproxy.policy.faults import FaultPlan, compile_faults, requested
 from shadowproxy.policy.slices import CONTROL, FAULT, OUTSIDE, compile_slice
 from shadowproxy.policy.tenancy import READ_METHODS
 from shadowproxy.policy.units import unit_of
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from shadowproxy.dataplane.exchange import Exchange
     from shadowproxy.dataplane.inject import Injection
     from shadowproxy.dataplane.response_head import ResponseHead
-    from shadowproxy.policy.faults import FaultPlan
 
 UNITS_LIMIT: Final = 100_000
 """Different units with a fault that a worker remembers of one run; beyond it new ones are left alone."""
@@ -76,8 +76,6 @@ class Armed:
         self._units: dict[int, int] = {}
         self._fresh_units: dict[int, int] = {}
         self._turn = 0
-        from shadowproxy.policy.faults import compile_faults
-
         inject = self.experiment.inject
         self.routes = frozenset(inject.routes)
         self.observed = frozenset(self.experiment.observe or inject.routes)
@@ -185,9 +183,6 @@ class Armed:
 
     def _inject(self, exchange: Exchange, digest: int) -> Injection | None:
         """A request in the slice that the fault concerns: hit it, or count why not."""
-        from shadowproxy.dataplane.inject import Injection
-        from shadowproxy.policy.faults import requested
-
         self._seen += 1
         now_ns = time.monotonic_ns()
         plan = self._plan
@@ -198,12 +193,15 @@ class Armed:
         if why:
             self._unharmed[why] = self._unharmed.get(why, 0) + 1
             return None
-        if self.is_dry:
-            self.count("dry_read" if exchange.method in READ_METHODS else "dry_write")
-            return None
         if digest >= 0:
             self._units[digest] = self._units.get(digest, 0) + 1
             self._fresh_units[digest] = self._fresh_units.get(digest, 0) + 1
+        if self.is_dry:
+            self.count("dry_read" if exchange.method in READ_METHODS else "dry_write")
+            return None
+        from shadowproxy.dataplane.inject import Injection
+
+        assert plan is not None
         injection = Injection(exchange, self, plan)
         self.injections.add(injection)
         return injection
