@@ -185,6 +185,21 @@ def host_denial(host: str) -> str | None:
     return next(filter(None, map(denial, addresses_of(host))), None)
 
 
+def url_denial(text: str) -> str | None:
+    """Return why no request may be sent to the http(s) URL `text`, as far as its spelling tells, or None: the rules of endpoints."""
+    found = _URL.fullmatch(text)
+    if found is None or found["scheme"] not in DEFAULT_PORTS:
+        return "expected an http(s) URL"
+    if "@" in found["authority"]:
+        return "a URL carries no user or password here"
+    try:
+        host = parse_host_port(found["authority"], default_port=DEFAULT_PORTS[found["scheme"]], lowest_port=1).host
+    except Unfit as unfit:
+        return str(unfit)
+    denied = host_denial(host)
+    return f"{host} is never asked: {denied}" if denied is not None else None
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach `host`, as far as its spelling tells."""
     addresses = addresses_of(host)

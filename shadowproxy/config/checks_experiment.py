@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from shadowproxy.config.addresses import url_denial
 from shadowproxy.config.experiment import HeaderFaults, Metric, ProbeKind
 from shadowproxy.config.report import child, item
 
@@ -38,6 +39,7 @@ def check_experiment(experiment: Experiment, report: Report) -> None:
             report.error(child(place, "name"), f"another probe is called {probe.name}")
         if (probe.kind is ProbeKind.PROMETHEUS) != bool(probe.query):
             report.error(child(place, "query"), "belongs to kind: prometheus, and that to it")
+    _check_urls(experiment, report)
     for index, guard in enumerate(experiment.guards):
         _check_guard(guard, names, item("guards", index), report)
     for index, steady in enumerate(experiment.steady_state):
@@ -46,6 +48,21 @@ def check_experiment(experiment: Experiment, report: Report) -> None:
             report.error(child(place, "probe"), f"no probe is called {steady.probe}")
         if steady.above is None and steady.below is None and not steady.within:
             report.error(place, "no bound: give above, below or within")
+        if steady.seasonal and any(probe.name == steady.probe and probe.kind is not ProbeKind.PROMETHEUS for probe in experiment.probes):
+            report.error(child(place, "seasonal"), "only a Prometheus knows past weeks")
+
+
+def _check_urls(experiment: Experiment, report: Report) -> None:
+    """Probes and notifications are written by whoever may start experiments, and must not lead where no endpoint may."""
+    urls = {"probes": [probe.url for probe in experiment.probes], "notify": [notify.url for notify in experiment.notify]}
+    for section, asked in urls.items():
+        for index, url in enumerate(asked):
+            denied = url_denial(url)
+            if denied is not None:
+                report.error(child(item(section, index), "url"), denied)
+    for index, probe in enumerate(experiment.probes):
+        if probe.kind is ProbeKind.PROMETHEUS and ("?" in probe.url or "#" in probe.url):
+            report.error(child(item("probes", index), "url"), "the base of a Prometheus has no query and no fragment")
 
 
 def _check_fault(fault: Fault, place: str, report: Report) -> None:

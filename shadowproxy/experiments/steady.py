@@ -140,7 +140,7 @@ def objections(steady: Steady, bounds: Bounds, value: float | None, problem: str
         steady: what is asked.
         bounds: with the baseline that was taken, if any.
         value: what the probe is now, None when that is not known.
-        problem: why it is not.
+        problem: why it, or the baseline, is not.
     """
     found = []
     if value is None:
@@ -151,7 +151,7 @@ def objections(steady: Steady, bounds: Bounds, value: float | None, problem: str
         return found
     baseline = bounds.baseline
     if baseline is None:
-        found.append(f"probe {steady.probe} has no baseline: no value of it is known from before")
+        found.append(f"probe {steady.probe} has no baseline: {problem or 'no value of it is known from before'}")
     elif baseline.value == 0:
         found.append(f"probe {steady.probe} has a baseline of 0, of which {steady.within:g} percent are nothing: give above or below")
     elif baseline.points >= LEAST_POINTS and baseline.spread > abs(baseline.value) * steady.within / 100.0:

@@ -21,6 +21,7 @@ from shadowproxy.config.addresses import (
     parse_host_port,
     plain_address,
     reaches,
+    url_denial,
 )
 
 THE_LOOPBACK = [
@@ -201,3 +202,21 @@ def test_only_unfit(text: str) -> None:
             parse(text)
         except Unfit:
             continue
+
+
+@pytest.mark.parametrize("url", ["http://shop", "https://shop:8443/a?b=c#d", "http://127.0.0.1:9/", "http://[::1]:9", "http://10.0.0.1/"])
+def test_a_url_may_lead_where_an_endpoint_may(url: str) -> None:
+    """With path and query, which endpoints have not."""
+    assert url_denial(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "shop", "ftp://shop/", "HTTP://shop/", "http://", "http://a b/", "http://user@shop/", "http://shop:0/", "http://shop:99999/",
+        "http://2852039166/", "http://[fe80::1]/", "http://metadata/", "http://0/", "http://shop:80:80/", "http://[::ffff:169.254.169.254]",
+    ],
+)  # fmt: skip
+def test_a_url_leads_nowhere_else(url: str) -> None:
+    """The rules of endpoints hold for its host in every spelling, and what cannot be read is not asked."""
+    assert url_denial(url)
