@@ -11,8 +11,8 @@ import os
 from setuptools import setup
 
 DATA_PLANE = """
-    accept capture deadlines exchange fields forward forwarded framing gather head headbuffer leg mirroring outcome part problem
-    request_head response_head scrub scrubframes tally tcp tee trace tunnel upstream
+    accept capture damage deadlines distort exchange faultedanswer fields forward forwarded framing gather head headbuffer inject leg
+    madeup mirroring outcome part problem request_head response_head scrub scrubframes slowsender tally tcp tee trace tunnel upstream
 """
 COMPILED = (
     *(f"shadowproxy/dataplane/{name}.py" for name in DATA_PLANE.split()),

@@ -503,9 +503,10 @@ class ClientConnection:
         self.transport.write(problem(status, code, detail, date_line=worker.date_line, is_last=self.is_last, is_head=is_head))
         if worker.access_sample:
             worker.log_refusal(self, exchange, status, code)
-        self._after_local_answer()
+        self.after_local_answer()
 
-    def _after_local_answer(self) -> None:
+    def after_local_answer(self) -> None:
+        """An answer that is nobody's but ours has been sent."""
         self.worker.requests += 1
         self._next()
 
@@ -525,7 +526,7 @@ class ClientConnection:
         self.exchange = None
         self.is_last = self.is_last or self.state == BODY
         self.transport.write(final_recipient(method, date_line=self.worker.date_line, is_last=self.is_last))
-        self._after_local_answer()
+        self.after_local_answer()
 
     def break_off(self, *, is_framed: bool) -> None:
         """An answer will not be completed: end the connection so that the client cannot take it for whole.

@@ -18,10 +18,11 @@ class Leg:
 
     `method` decides how the answer's body ends; `accepts_upgrade` whether a 101 is welcome.
     `waits_until_ns` bounds its wait for a connection, `failed_openings` counts those that could not be opened for it.
-    `small_chunks_limit` is how many chunks of next to nothing it takes in one answer (0: any number).
+    `small_chunks_limit` is how many chunks of next to nothing it takes in one answer (0: any number). While it `is_full` nothing
+    is read for it, whoever asks.
     """
 
-    __slots__ = ("accepts_upgrade", "failed_openings", "method", "small_chunks_limit", "waits_until_ns")
+    __slots__ = ("accepts_upgrade", "failed_openings", "is_full", "method", "small_chunks_limit", "waits_until_ns")
 
     def __init__(self, method: bytes) -> None:
         self.method = method
@@ -29,6 +30,7 @@ class Leg:
         self.waits_until_ns = 0
         self.failed_openings = 0
         self.small_chunks_limit = 0
+        self.is_full = False
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """The connection is yours: send."""

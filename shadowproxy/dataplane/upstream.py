@@ -101,10 +101,20 @@ class UpstreamConnection:
             self.transport.pause_reading()
 
     def resume_reading(self, leg: Leg) -> None:
-        """Read on, if it is still `leg` that reads."""
-        if self.leg is leg and self._is_reading_paused:
+        """Read on, if it is still `leg` that reads, and not full."""
+        if self.leg is leg and self._is_reading_paused and not leg.is_full:
             self._is_reading_paused = False
             self.transport.resume_reading()
+
+    def give_back(self, leg: Leg) -> None:
+        """`leg` does not want it after all, and has sent nothing: it is as good as before."""
+        if self.leg is leg and self.state != AWAITING:
+            # It has been told something that it had not asked for.
+            self.abandon()
+        elif self.leg is leg:
+            self.leg = None
+            self.state = IDLE
+            self.endpoint.released(self, is_reusable=True)
 
     def abandon(self) -> None:
         """Give the connection up at once, with a reset: nothing that is still queued goes out (P4)."""
