@@ -43,9 +43,9 @@ Exposure {epoch: int, fault: Arm, control: Arm, outside: requests of its routes 
     Sample {route, status, headers: [[name, value], ...], body: base64 of at most SAMPLE_BYTES, cut: bool}
 Split {route, live: fleet, to: fleet, percent, unit, salt, pinned: [units], first: [units], denied: [units], epoch}: requests that would go to `live`
     are shared out as policy/splits.py says.
-Halves {epoch, stable: Arm, canary: Arm (the two that are compared), more: Arm, ring: Arm (others on the new version: beyond one half of all, or chosen),
-    outside: requests in none, without_unit: n of them or of more, units: [hash of a unit in any arm], failed: [hash of one with a request
-    that failed]; a worker may tell a hash again}
+Halves {epoch, stable: Side, canary: Side (the two that are compared), more: Side, ring: Side (others on the new version: beyond one half of all, or
+    chosen), outside: requests in none, without_unit: requests that had no unit where the split goes by one}
+    Side is an Arm with {units: [hash of a unit in it], failed: [hash of one with a request that failed]}; a worker may tell a hash again
 
 Tally (counts are deltas since the last tally of this worker; gauges are marked =)
     routes    {route: {responses: {outcome: n}, first: {bucket: n}, last: {bucket: n}, received: bytes, sent: bytes}}

@@ -43,10 +43,8 @@ class Split:
         self.is_changed = False
         self._weyl = weyl
         self._tell_soon = tell_soon
-        self._arms = {CONTROL: ArmTally(), CANARY: ArmTally(), MORE: ArmTally(), RING: ArmTally()}
+        self._sides = {CONTROL: Side(), CANARY: Side(), MORE: Side(), RING: Side()}
         self._outside = self._without_unit = 0
-        self._units = Told()
-        self._failed = Told()
 
     def __repr__(self) -> str:
         return f"Split({self.policy.route} -> {self.policy.fleet}, {self.policy.share:.3%}, epoch={self.policy.epoch})"
@@ -75,9 +73,10 @@ class Split:
         if place == STABLE:
             self._outside += 1
             return False
-        exchange.take_part(Half(self, self._arms[place], digest))
+        side = self._sides[place]
+        exchange.take_part(Half(self, side, digest))
         if digest:
-            self._units.add(digest)
+            side.units.add(digest)
         return place in SERVED_NEW
 
     def changed(self) -> None:
@@ -85,25 +84,17 @@ class Split:
         self.is_changed = True
         self._tell_soon()
 
-    def failed(self, digest: int) -> None:
-        """A request of that unit got no good answer."""
-        self.changed()
-        if digest:
-            self._failed.add(digest)
-
     def report(self) -> dict[str, Any]:
         """The deltas since the last report, as `Halves` of messages.py; they begin anew."""
         self.is_changed = False
         report = {
             "epoch": self.policy.epoch,
-            "stable": self._arms[CONTROL].report(),
-            "canary": self._arms[CANARY].report(),
-            "more": self._arms[MORE].report(),
-            "ring": self._arms[RING].report(),
+            "stable": self._sides[CONTROL].report(),
+            "canary": self._sides[CANARY].report(),
+            "more": self._sides[MORE].report(),
+            "ring": self._sides[RING].report(),
             "outside": self._outside,
             "without_unit": self._without_unit,
-            "units": self._units.take(),
-            "failed": self._failed.take(),
         }
         self._outside = self._without_unit = 0
         return report
@@ -135,37 +126,56 @@ class Told:
         return fresh
 
 
+class Side:
+    """One arm, and the units that were in it."""
+
+    __slots__ = ("arm", "failed", "units")
+
+    def __init__(self) -> None:
+        self.arm = ArmTally()
+        self.units = Told()
+        self.failed = Told()
+
+    def __repr__(self) -> str:
+        return f"Side({self.arm!r}, {self.units!r})"
+
+    def report(self) -> dict[str, Any]:
+        """The deltas since the last report, as a `Side` of messages.py."""
+        return {**self.arm.report(), "units": self.units.take(), "failed": self.failed.take()}
+
+
 class Half(Part):
     """One request, counted in the half that its unit is in."""
 
-    __slots__ = ("_arm", "_digest", "_split")
+    __slots__ = ("_digest", "_side", "_split")
 
-    def __init__(self, split: Split, arm: ArmTally, digest: int) -> None:
+    def __init__(self, split: Split, side: Side, digest: int) -> None:
         self._split = split
-        self._arm = arm
+        self._side = side
         self._digest = digest
 
     def answered(self, status: int, last: int) -> None:
         """Count it; a 5xx is a failure of the service."""
-        self._arm.answered(status, last)
-        if status >= 500:
-            self._split.failed(self._digest)
-        else:
-            self._split.changed()
+        self._side.arm.answered(status, last)
+        if status >= 500 and self._digest:
+            self._side.failed.add(self._digest)
+        self._split.changed()
 
     def failed(self, ended: int) -> None:
         """Count it."""
-        self._arm.failed(ended)
-        self._split.failed(self._digest)
+        self._side.arm.failed(ended)
+        if self._digest:
+            self._side.failed.add(self._digest)
+        self._split.changed()
 
     def injected(self, status: int) -> None:
         """An experiment made the answer up: that is no version's doing."""
-        self._arm.was_injected(status)
+        self._side.arm.was_injected(status)
         self._split.changed()
 
     def client_gone(self) -> None:
         """Count it; nobody knows how it would have ended."""
-        self._arm.failed(CLIENT_GONE)
+        self._side.arm.failed(CLIENT_GONE)
         self._split.changed()
 
 

@@ -90,10 +90,10 @@ def test_each_unit_has_its_version() -> None:
     assert halves["canary"]["responses"] == halves["stable"]["responses"] == {"200": 3}
     assert sum(halves["canary"]["last"].values()) == 3
     policy = compile_split(made)
-    assert sorted(halves["units"]) == sorted(policy.digest_of(name.encode()) for name in (canary, control))
-    assert halves["failed"] == []
+    assert [halves[side]["units"] for side in ("canary", "stable")] == [[policy.digest_of(name.encode())] for name in (canary, control)]
+    assert halves["canary"]["failed"] == []
     stage.ask(canary)
-    assert stage.halves()["units"] == []
+    assert stage.halves()["canary"]["units"] == []
 
 
 def test_failures_name_their_units_once() -> None:
@@ -113,7 +113,7 @@ def test_failures_name_their_units_once() -> None:
     halves = stage.halves()
     assert halves["canary"]["responses"] == {"503": 2, "truncated": 1, "client_gone": 1}
     policy = compile_split(made)
-    assert halves["failed"] == [policy.digest_of(name.encode()) for name in (one, other)]
+    assert halves["canary"]["failed"] == [policy.digest_of(name.encode()) for name in (one, other)]
 
 
 def test_a_step_keeps_the_counts_and_another_start_does_not() -> None:
@@ -155,7 +155,7 @@ def test_without_a_key_requests_are_shared_out_evenly() -> None:
     halves = stage.halves()
     assert halves["canary"]["requests"] == served.count("v2")
     assert abs(halves["stable"]["requests"] - halves["canary"]["requests"]) <= 2
-    assert (halves["units"], halves["failed"]) == ([], [])
+    assert (halves["canary"]["units"], halves["stable"]["failed"]) == ([], [])
 
 
 @pytest.mark.parametrize("unit", ["cookie:sid", "client", "segment:1", "trace"])
@@ -167,7 +167,7 @@ def test_units_of_every_kind_are_found(unit: str) -> None:
     assert new.heard
     new.says(ANSWER)
     halves = stage.halves()
-    assert (halves["more"]["requests"], halves["without_unit"], len(halves["units"])) == (1, 0, 1)
+    assert (halves["more"]["requests"], halves["without_unit"], len(halves["more"]["units"])) == (1, 0, 1)
 
 
 def test_only_what_would_go_to_live_is_split() -> None:
