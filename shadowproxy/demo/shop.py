@@ -1,6 +1,8 @@
 """A small shop, served by aiohttp: the upstream of the demonstration, in two versions.
 
-v1 is live. v2 is "the new version", with the flaws of `V2` seeded into it. Both
+v1 is live. v2 is "the new version", with the flaws of `V2` seeded into it. The home page asks
+another service, recommendations, what a user may like, through the proxy's egress listener; without an answer
+in time it shows what sells best: what experiments are for to break. Both
 answer from the same catalogue, and every answer is a function of the requests of one
 user alone, so that whatever differs between the two is one of the seeded flaws.
 
@@ -16,19 +18,36 @@ import contextlib
 import random
 import signal
 import sys
+import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 PRODUCTS: Final = 200
 CATEGORIES: Final = ("lamps", "chairs", "tables", "desks", "rugs")
 _MATERIALS: Final = ("oak", "steel", "linen", "glass", "wool", "brass", "birch", "cork")
 
-WORK_S: Final = {"catalogue": 0.004, "search": 0.008, "product": 0.003, "cart": 0.002, "checkout": 0.012}
+TOP_SELLERS: Final = (9, 20, 31)
+"""What the home page shows when nobody recommends anything."""
+
+PATIENCE_S: Final = 0.25
+"""How long the home page waits for recommendations."""
+
+WORK_S: Final = {
+    "home": 0.003,
+    "recommendations": 0.003,
+    "catalogue": 0.004,
+    "search": 0.008,
+    "product": 0.003,
+    "cart": 0.002,
+    "checkout": 0.012,
+}
 """Median seconds that each kind of request works, standing in for a database."""
 
 _SPREAD: Final = 0.25
@@ -97,21 +116,26 @@ class Shop:
         flaws: what is wrong with this version.
         chance: source of the service times.
         pace: factor on every service time; 0 answers at once.
+        out: file with the URL that other services are called through; it may be written later.
     """
 
-    def __init__(self, flaws: Flaws, chance: random.Random, pace: float = 1.0) -> None:
+    def __init__(self, flaws: Flaws, chance: random.Random, pace: float = 1.0, out: Path | None = None) -> None:
         self._flaws = flaws
         self._chance = chance
         self._pace = pace
+        self._out = out
         self._articles = {article.number: article for article in catalogue()}
         self._carts: dict[str, Cart] = {}
 
     def application(self) -> web.Application:
         """The aiohttp application: every path of the shop."""
         application = web.Application()
+        application.cleanup_ctx.append(_caller)
         application.add_routes(
             [
                 web.get("/health", self._health),
+                web.get("/home", self._home),
+                web.get("/recommendations", self._recommendations),
                 web.get("/catalogue", self._catalogue),
                 web.get("/search", self._search),
                 web.get("/products/{number:[0-9]+}", self._product),
@@ -134,6 +158,31 @@ class Shop:
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
+
+    async def _home(self, request: web.Request) -> web.Response:
+        await self._work("home")
+        source, numbers = await self._recommended(request)
+        products = [self._articles[number].to_json() for number in numbers]
+        return web.json_response({"welcome": "to the shop", "recommendations": {"source": source, "products": products}})
+
+    async def _recommended(self, request: web.Request) -> tuple[str, Sequence[int]]:
+        """What a user may like, by the service that knows; top sellers when it does not answer well and in time."""
+        if self._out is None or not self._out.exists():
+            return "top sellers", TOP_SELLERS
+        carried = {name: request.headers[name] for name in ("X-User-Id", "traceparent") if name in request.headers}
+        url = self._out.read_text().strip() + "/recommendations"
+        try:
+            async with request.app[_CALLER].get(url, headers=carried) as answer:
+                answer.raise_for_status()
+                numbers = [number for number in (await answer.json())["products"] if number in self._articles]
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
+            numbers = []
+        return ("recommendations", numbers) if numbers else ("top sellers", TOP_SELLERS)
+
+    async def _recommendations(self, request: web.Request) -> web.Response:
+        await self._work("recommendations")
+        first = zlib.crc32(request.headers.get("X-User-Id", "nobody").encode()) % PRODUCTS
+        return web.json_response({"products": [1 + (first + step) % PRODUCTS for step in (0, 60, 120)]})
 
     async def _catalogue(self, _request: web.Request) -> web.Response:
         await self._work("catalogue")
@@ -191,6 +240,17 @@ class Shop:
     def _show(self, cart: Cart, status: int) -> web.Response:
         lines = [{"product": number, "count": count} for number, count in sorted(cart.chosen.items())]
         return web.json_response({"lines": lines, "total": f"{self._total(cart) / 100:.2f}"}, status=status)
+
+
+_CALLER: Final = web.AppKey("_CALLER", aiohttp.ClientSession)
+
+
+async def _caller(application: web.Application) -> AsyncIterator[None]:
+    """The client that other services are called with."""
+    timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
+    async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "shop/1"}) as client:
+        application[_CALLER] = client
+        yield
 
 
 async def serve(application: web.Application, host: str, port: int, until: Awaitable[object], announce: Callable[[str], None]) -> None:
@@ -253,9 +313,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--seed", type=int, default=1, help="of the service times")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="has the URL that other services are called through")
     parser.add_argument("--leash", action="store_true", help="end when standard input ends")
     options = parser.parse_args(argv)
-    shop = Shop(VERSIONS[options.version], random.Random(options.seed))  # noqa: S311 - service times, not secrets
+    shop = Shop(VERSIONS[options.version], random.Random(options.seed), out=options.out)  # noqa: S311 - service times, not secrets
 
     def announce(url: str) -> None:
         print(url, flush=True)  # noqa: T201 - the parent reads the address here

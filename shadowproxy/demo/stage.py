@@ -32,7 +32,7 @@ ROUTES: Final = {
     "cart": "/cart",
     "checkout": "/checkout",
 }
-"""Route name to path prefix, in the order in which results are shown."""
+"""Route name to path prefix of what is mirrored, in the order in which results are shown."""
 
 HOLDOUT_PERCENT: Final = 10
 """Share of users who are not mirrored: enough of them in 30 s to say what mirroring costs live."""
@@ -49,6 +49,7 @@ _CONFIG: Final = """\
 # Written by `shadowproxy demo`. Port 0 lets the system choose.
 listen:
   - {{name: front, address: "127.0.0.1:0"}}
+  - {{name: out, address: "127.0.0.1:0", egress: {{caller: User-Agent}}}} # what the shop calls other services through
 admin: {{address: "127.0.0.1:0"}}
 workers: 1
 state: "sqlite:///{state}"
@@ -56,11 +57,17 @@ fleets:
   live: {{endpoints: ["{live}"]}}
   shadow: {{endpoints: ["{shadow}"], timeout: 5s}}
 routes:
+  - name: recommendations # a service that the home page depends on, and can do without: break it with `shadowproxy experiment run`
+    match: {{listener: out, path: /recommendations}}
+    live: live
+  - name: home
+    match: {{listener: front, path: /home}}
+    live: live
 """
 
 _ROUTE: Final = """\
   - name: {name}
-    match: {{path: {path}}}
+    match: {{listener: front, path: {path}}}
     live: live
     mirror:
       # One salt for all routes: a user is mirrored everywhere or nowhere, so that carts agree on both sides.
@@ -192,7 +199,8 @@ class Stage:
 
     async def _start(self) -> None:
         self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_GRACE_S))
-        shop = ["-m", "shadowproxy.demo.shop", "--leash"]
+        out = self.directory / "out"
+        shop = ["-m", "shadowproxy.demo.shop", "--leash", "--out", str(out)]
         first = await self._spawn("live", [*shop, "--version", "v1", "--seed", "1"])
         second = await self._spawn("shadow", [*shop, "--version", "v2", "--seed", "2"])
         live, shadow = await asyncio.gather(first.announced(_START_S), second.announced(_START_S))
@@ -204,7 +212,8 @@ class Stage:
         token = Path(facts["token_file"])
         self._token = _read_token(token)
         status = await self._until_ready(proxy, facts["admin"])
-        front = status["listeners"][0]["address"]
+        front, egress = (listener["address"] for listener in status["listeners"])
+        out.write_text(f"http://{egress}\n")
         self._addresses = Addresses(f"http://{front}", facts["admin"], live, shadow, config, token)
 
     async def _spawn(self, name: str, arguments: list[str]) -> Child:

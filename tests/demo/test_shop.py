@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from shadowproxy.demo import shop
-from shadowproxy.demo.shop import PRODUCTS, V1, V2, Flaws, Shop
+from shadowproxy.demo.shop import PRODUCTS, TOP_SELLERS, V1, V2, Flaws, Shop
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def _answers(flaws: Flaws, requests: list[tuple[str, str, dict[str, Any] | None]], user: str = "u1") -> list[tuple[int, Any]]:
@@ -38,6 +42,38 @@ async def test_versions_differ_only_in_the_seeded_products() -> None:
     assert {status for status, _ in live} == {200}
     assert {shadow[number - 1][0] for number in V2.broken} == {500}
     assert {shadow[number - 1][0] for number in V2.mispriced} == {200}
+
+
+async def test_the_home_page_does_without_recommendations(tmp_path: Path) -> None:
+    """With the service it shows what is recommended to this user; without an answer, a good one, or anywhere to ask, what sells best."""
+    out = tmp_path / "out"
+    application = Shop(V1, random.Random(1), pace=0.0, out=out).application()
+    statuses = iter([200, 503, 200])
+
+    async def recommend(request: web.Request) -> web.Response:
+        assert request.headers["X-User-Id"] == "u1"
+        return web.json_response({"products": [5, 6, 100_000]}, status=next(statuses))
+
+    service = web.Application()
+    service.router.add_get("/recommendations", recommend)
+    async with TestClient(TestServer(application)) as client, TestServer(service) as other:
+        found = []
+        for url in (None, f"http://127.0.0.1:{other.port}", None, "http://127.0.0.1:1", f"http://127.0.0.1:{other.port}"):
+            if url:
+                out.write_text(f"{url}\n")
+            async with client.get("/home", headers={"X-User-Id": "u1"}) as answer:
+                assert answer.status == 200
+                shown = (await answer.json())["recommendations"]
+                found.append((shown["source"], [product["id"] for product in shown["products"]]))
+    top = "top sellers", list(TOP_SELLERS)
+    assert found == [top, ("recommendations", [5, 6]), top, top, ("recommendations", [5, 6])]
+
+
+async def test_recommendations_are_of_the_user() -> None:
+    """The same three products each time, all of the catalogue."""
+    (_, first), (_, again) = await _answers(V1, [("GET", "/recommendations", None)] * 2)
+    assert first == again
+    assert all(1 <= number <= PRODUCTS for number in first["products"])
 
 
 async def test_a_walk_through_the_shop_is_answered_alike() -> None:

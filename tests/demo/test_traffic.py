@@ -37,11 +37,11 @@ def test_walks_have_the_stated_mean_length() -> None:
 
 
 def test_a_walk_is_what_a_shopper_does() -> None:
-    """It begins at the catalogue, pays only with something in the cart, and pauses between requests."""
+    """It begins at the home page, pays only with something in the cart, and pauses between requests."""
     chance, popularity = random.Random(3), Popularity()
     for _ in range(500):
         steps = walk(chance, popularity)
-        assert (steps[0].method, steps[0].path, steps[0].pause_s) == ("GET", "/catalogue", 0.0)
+        assert (steps[0].method, steps[0].path, steps[0].pause_s) == ("GET", "/home", 0.0)
         assert all(step.pause_s >= 0.08 for step in steps[1:])
         paths = [(step.method, step.path) for step in steps]
         if ("POST", "/checkout") in paths:
