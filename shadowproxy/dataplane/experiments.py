@@ -23,9 +23,9 @@ from shadowproxy.config.experiment import Attempts, HeaderFaults
 from shadowproxy.config.experiment_file import experiment_from_plain
 from shadowproxy.dataplane import messages, outcome
 from shadowproxy.dataplane.capture import Allowance, Kept, Purse
+from shadowproxy.dataplane.inject import Injection
 from shadowproxy.dataplane.part import ArmTally, Part
 from shadowproxy.hashspace import Weyl, point_at
-from shadowproxy.policy import nanoseconds
 from shadowproxy.policy.faults import FaultPlan, compile_faults, requested
 from shadowproxy.policy.slices import CONTROL, FAULT, OUTSIDE, compile_slice
 from shadowproxy.policy.tenancy import READ_METHODS
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shadowproxy.dataplane.exchange import Exchange
-    from shadowproxy.dataplane.inject import Injection
     from shadowproxy.dataplane.response_head import ResponseHead
 
 UNITS_LIMIT: Final = 100_000
@@ -199,8 +198,6 @@ class Armed:
         if self.is_dry:
             self.count("dry_read" if exchange.method in READ_METHODS else "dry_write")
             return None
-        from shadowproxy.dataplane.inject import Injection
-
         assert plan is not None
         injection = Injection(exchange, self, plan)
         self.injections.add(injection)
