@@ -1,0 +1,276 @@
+"""The brain of a run: ticks in, decisions out. Nothing here knows a clock, chance or a socket, so a journal of ticks can be played again.
+
+    Tick ──▶ count ──▶ is something used up, is harm shown, has a guard tripped? ──▶ end
+                   ├─▶ is something else wrong (environment)? ──▶ pause, and resume or end
+                   ├─▶ is the time over? ──▶ end
+                   └─▶ is this step safe? ──▶ ramp
+
+What comes first decides when several are true in one tick:
+
+1. what is used up (units, requests, error budget), which is counted and not estimated;
+2. harm of the slice with the fault *beyond* control: it is never excused, whatever else goes on;
+3. guards. One that is true only because control moved as well is excused (environment.py) and pauses the run; if any is not, the run is aborted;
+4. an incident that control or the steady state shows by itself: pause;
+5. the end of the time; 6. the next step.
+
+A pause injects nothing and learns nothing: evidence and guards stand still, and begin anew when the run goes on. It ends when all has been well
+for RECOVERY_S. When it is not well after ENVIRONMENT_S, or for the fourth time, the run is aborted with code "environment".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from shadowproxy.experiments import document
+from shadowproxy.experiments.budget import Spending
+from shadowproxy.experiments.environment import Environment
+from shadowproxy.experiments.evidence import Evidence
+from shadowproxy.experiments.guards import Guards, Reading, Readings, reading_of
+from shadowproxy.experiments.ramp import Ramp
+from shadowproxy.experiments.slicecounts import Series, Slices, counts_of
+from shadowproxy.judge import wording
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shadowproxy.config.experiment import Experiment
+
+ENVIRONMENT_S: Final = 30.0
+"""How long the environment may be bad: a deployment's blip or a failover is over by then, and nobody should have to wait for an incident to end."""
+
+RECOVERY_S: Final = 5.0
+"""How long all must be well before a run goes on; control is looked at over five seconds, so that ten have been good."""
+
+PAUSES: Final = 3
+"""How often a run goes on. If it is bad again each time, the fault may reach further than its slice."""
+
+Action = Literal["go", "ramp", "pause", "resume", "end"]
+State = Literal["", "completed", "aborted", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What became known at one moment.
+
+    Attributes:
+        seconds: since the run began; never less than that of the tick before.
+        counts: of one worker, an Exposure of dataplane/messages.py without samples and units; {} on a timer. Beside it `expect` ({index: [held, looked at]},
+            since the tick before), `units` (different ones so far, of all workers) and `repeats` (most faults of one so far).
+        probes: the values that are known, None for one that could not be read.
+
+    """
+
+    seconds: float
+    counts: dict[str, Any] = field(default_factory=dict)
+    probes: dict[str, float | None] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As a journal has it."""
+        return {"seconds": self.seconds, "counts": self.counts, "probes": self.probes}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Tick:
+        """What `to_plain` was made of."""
+        return cls(plain["seconds"], dict(plain["counts"]), dict(plain["probes"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done after a tick.
+
+    Attributes:
+        action: "go" changes nothing; "end" is for good.
+        state: what the run has become, of an "end".
+        code: why, in a word; "" for "go".
+        reason: why, in a sentence with numbers.
+        percent: share of the units that has the fault from now on; 0 while paused and after the end.
+
+    """
+
+    action: Action
+    state: State = ""
+    code: str = ""
+    reason: str = ""
+    percent: float = 0.0
+
+
+class Conductor:
+    """Decides about one run, tick by tick, and tells how it stands."""
+
+    def __init__(
+        self, experiment: Experiment, *, error_budget: float | None = None, steady: Mapping[str, Mapping[str, float | None]] | None = None
+    ) -> None:
+        """Begin a run.
+
+        Args:
+            experiment: what is run.
+            error_budget: bad answers that it may add; None for no limit.
+            steady: for each probe of the steady state its `baseline`, and the `low` and `high` that it must be within.
+
+        """
+        self.experiment = experiment
+        self.steady = {name: dict(bounds) for name, bounds in (steady or {}).items()}
+        self.evidence = Evidence(experiment.sequential)
+        self.slices = Slices()
+        self.series = Series()
+        self.guards = Guards(experiment)
+        self.ramp = Ramp(experiment)
+        self.spending = Spending(experiment.budget, error_budget)
+        self.environment = Environment()
+        self.probes: dict[str, Reading] = {}
+        self.expected = [[0, 0] for _ in experiment.expect]
+        self.end: Decision | None = None
+        self.is_paused = False
+        self._pauses = 0
+        self._paused_at = 0.0
+        self.pause_reason = ""
+        self._well_since: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Conductor({self.experiment.name}, {self.percent:g} %, {self.end.code if self.end else 'paused' if self.is_paused else 'running'})"
+
+    @property
+    def percent(self) -> float:
+        """Share of the units that has the fault now; before the first tick that of the first step."""
+        return 0.0 if self.is_paused or self.end is not None else self.ramp.percent
+
+    def tick(self, tick: Tick) -> Decision:
+        """Count what became known and decide. After the end the answer is always that end."""
+        if self.end is not None:
+            return self.end
+        now = tick.seconds
+        self._count(tick)
+        if self.is_paused:
+            return self._while_paused(now)
+        return (
+            self._stop(now)
+            or self._pause_if_environment(now)
+            or self._finish(now)
+            or self._rise(now)
+            or Decision("go", percent=self.ramp.percent)
+        )
+
+    def document(self) -> dict[str, Any]:
+        """How the run stands, as plain JSON: verdict, slices, evidence, guards, ramp. The same ticks give the same bytes."""
+        return document.document(self)
+
+    # Counting.
+
+    def _count(self, tick: Tick) -> None:
+        now, counts = tick.seconds, tick.counts
+        for name, value in tick.probes.items():
+            known = reading_of(value, now, self.probes.get(name))
+            if known is not None:
+                self.probes[name] = known
+        slices = Slices(counts_of(counts.get("fault")), counts_of(counts.get("control")))
+        self.spending.add(counts)
+        self.series.add(now, slices, self.percent)
+        self.environment.add(now, slices, is_paused=self.is_paused)
+        if self.is_paused:
+            return
+        self.slices.add(slices)
+        self.evidence.add(slices)
+        self.guards.add(now, slices)
+        for index, (held, looked_at) in counts.get("expect", {}).items():
+            known_counts = self.expected[int(index)]
+            known_counts[0] += held
+            known_counts[1] += looked_at
+
+    # Deciding. Each of these returns None when it has nothing to say.
+
+    def _stop(self, now: float) -> Decision | None:
+        spent = self.spending.used_up(self.slices, self.evidence)
+        if spent is not None:
+            return self._end(now, "aborted", *spent)
+        if self.evidence.is_shown:
+            return self._end(now, "aborted", "harm", document.harm(self.slices, self.evidence))
+        if self.evidence.detector.is_alarmed:
+            return self._end(now, "aborted", "harm_late", document.late_harm(self.slices, self.evidence))
+        tripped = self.guards.look(now, Readings(self.spending.units, self.spending.repeats, self.probes))
+        guilty = next((watch for watch in tripped if not watch.is_excused(self.environment)), None)
+        if guilty is not None:
+            guilty.has_tripped = True
+            return self._end(now, "aborted", guilty.code, guilty.sentence)
+        if tripped:
+            return self._pause(now, f"{tripped[0].sentence}; the control slice has moved as well, which has no fault")
+        return None
+
+    def _pause_if_environment(self, now: float) -> Decision | None:
+        if self.environment.is_alarmed:
+            recent, before = self.environment.rates
+            return self._pause(
+                now,
+                f"the control slice, which has no fault, fails on {wording.percent(round(recent or 0.0, 4))} of its requests; before it was {wording.percent(round(before or 0.0, 4))}",
+            )
+        unwell = self.unwell()
+        if unwell:
+            return self._pause(now, f"{unwell}, and the slice with the fault is not shown to fail more often than control")
+        return None
+
+    def _pause(self, now: float, reason: str) -> Decision:
+        if self._pauses >= PAUSES:
+            return self._end(
+                now, "aborted", "environment",
+                f"{reason}; it went well again {PAUSES} times while nothing was injected, so the fault may reach further than its slice",
+            )  # fmt: skip
+        self._pauses += 1
+        self.is_paused = True
+        self._paused_at = now
+        self.pause_reason = reason
+        self._well_since = None
+        self.ramp.pause(now)
+        return Decision("pause", code="environment", reason=reason, percent=0.0)
+
+    def _while_paused(self, now: float) -> Decision:
+        is_well = self.environment.is_well() and not self.unwell()
+        if not is_well:
+            self._well_since = None
+        elif self._well_since is None:
+            self._well_since = now
+        if now >= self.experiment.duration:
+            return self._end(now, "aborted", "environment", f"{self.pause_reason}; the time was over before all was well again")
+        if self._well_since is None:
+            lasted = now - self._paused_at
+            if lasted >= ENVIRONMENT_S:
+                return self._end(
+                    now, "aborted", "environment", f"{self.pause_reason}; it was not over after {lasted:.0f} s without any fault"
+                )
+            return Decision("go", percent=0.0)
+        if now - self._well_since < RECOVERY_S:
+            return Decision("go", percent=0.0)
+        self.is_paused = False
+        self.ramp.resume(now)
+        self.environment.resume()
+        self.evidence.restart()
+        self.guards.restart()
+        return Decision("resume", code="recovered", reason=f"all has been well for {RECOVERY_S:g} s", percent=self.ramp.percent)
+
+    def unwell(self) -> str:
+        """Which probe is outside its steady state, and by how much; "" while none is known to be."""
+        for name, bounds in self.steady.items():
+            reading = self.probes.get(name)
+            if reading is not None and reading.value is not None and document.is_well(reading.value, bounds) is False:
+                return f"probe {name} is {reading.value:.6g}, outside its steady state ({document.range_of(bounds)})"
+        return ""
+
+    def _finish(self, now: float) -> Decision | None:
+        if now < self.experiment.duration:
+            return None
+        return self._end(now, "completed", "finished", f"its time of {self.experiment.duration:g} s is over")
+
+    def _rise(self, now: float) -> Decision | None:
+        if self.unwell() or not self.guards.is_quiet or not self.ramp.may_rise(now, self.evidence):
+            return None
+        before = self.ramp.percent
+        step = self.evidence.of_step
+        margin = self.experiment.sequential.margin
+        reason = f"at {before:g} % the slice fails more often than control by less than {margin:g} points, estimated at {wording.points(step.estimate or 0.0, is_signed=True)}"
+        percent = self.ramp.rise(now)
+        self.evidence.begin_step()
+        return Decision("ramp", code="safe", reason=reason, percent=percent)
+
+    def _end(self, now: float, state: State, code: str, reason: str) -> Decision:
+        self.ramp.end(now, "finished" if state == "completed" else state)
+        self.end = Decision("end", state, code, reason, 0.0)
+        return self.end

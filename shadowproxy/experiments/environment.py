@@ -1,0 +1,196 @@
+"""Whether something else than the experiment is wrong: the control slice, which has no fault, moves too.
+
+The control slice is held against its own history: the last HISTORY_S, up to LAG_S ago. Two questions are asked of it.
+
+*Is there an incident?* A detector of Shiryaev and Roberts' kind over its answers, whose null is an error rate that is twice that of
+history, or a point above it, whichever is more: day and night do not alarm it. Between false alarms lie ALARM_ANSWERS answers on average at least.
+
+*Would a guard be true without it?* A guard is on the slice with the fault, and an incident makes it true as well. It is excused when both hold:
+
+1. control is elevated, too: beyond the guard's bound itself, or against its history (one-sided binomial test at CHANCE);
+2. what remains of the guarded value when the control slice's rise is taken off it (of latencies also: when its factor is) is within the bound, or the
+   slices cannot be told apart in the guard's window (the same test, and for latencies less than ALIKE between them).
+
+Being excused is cheap to get wrong: it pauses the experiment, so that nothing is injected, and harm of the fault alone then goes away and is
+not an incident. It only ends as "environment" if control stays bad without any fault.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import exp, inf, log, log1p
+from typing import Final
+
+from shadowproxy.experiments.slicecounts import Counts, Slices, Window, bucket_of
+from shadowproxy.judge.detectors import log_add
+from shadowproxy.judge.special import log_betainc, log_sum_exp
+
+HISTORY_S: Final = 600.0
+"""Long against an incident, short against the tides of a day."""
+
+SLOT_S: Final = 1.0
+LAG_S: Final = 2.0
+"""An incident that begins must not become history before it is seen."""
+
+RECENT_S: Final = 5.0
+"""Over how long control is looked at to say that it is well again."""
+
+HISTORY_LEAST: Final = 100
+"""Answers of history before anything is held against it."""
+
+ALARM_ANSWERS: Final = 1e6
+"""Answers of the control slice between false alarms, were its error rate really double: about a day at ten a second."""
+
+FACTOR: Final = 2.0
+ABOVE: Final = 0.01
+"""What is not an incident: an error rate up to double that of history, or a hundredth more."""
+
+STEPS: Final = (2.0, 5.0, 20.0)
+"""Error rates that are watched for, as multiples of the greatest that is no incident."""
+
+CERTAIN_RATE: Final = 0.95
+"""The greatest error rate that is watched for."""
+
+CHANCE: Final = 0.05
+"""Of a single look that decides between a pause and an abort; either stops the fault."""
+
+RARE: Final = 0.001
+"""Of a look that is repeated many times a second, before a paused experiment goes on."""
+
+ALIKE: Final = 1.25
+"""Factor between the slices' latencies below which they count as alike."""
+
+
+class Environment:
+    """What the control slice does, against what it did before. Ticks come in order of time."""
+
+    def __init__(self) -> None:
+        self._recent = Window(RECENT_S)
+        self._slots: deque[tuple[int, Counts]] = deque()
+        self._fresh: deque[tuple[int, Counts]] = deque()
+        self._history = Counts()
+        self._chains = [-inf] * len(STEPS)
+
+    def __repr__(self) -> str:
+        return f"Environment(history={self._history.errors} of {self._history.answered}, log_detector={self.log_detector:.3g})"
+
+    def add(self, now: float, tick: Slices, *, is_paused: bool) -> None:
+        """Count a tick. While the experiment is paused, nothing becomes history."""
+        self._recent.add(now, tick)
+        if is_paused:
+            return
+        self._watch(tick.control)
+        slot = int(now / SLOT_S)
+        if self._fresh and self._fresh[-1][0] == slot:
+            self._fresh[-1][1].add(tick.control)
+        else:
+            own = Counts()
+            own.add(tick.control)
+            self._fresh.append((slot, own))
+        while self._fresh[0][0] < slot - LAG_S / SLOT_S:
+            old = self._fresh.popleft()
+            self._slots.append(old)
+            self._history.add(old[1])
+        while self._slots and self._slots[0][0] < slot - HISTORY_S / SLOT_S:
+            self._history.subtract(self._slots.popleft()[1])
+
+    def _watch(self, control: Counts) -> None:
+        rate = self._tolerated()
+        if rate is None or not control.answered:
+            return
+        begun, others = log(control.answered), control.answered - control.errors
+        chains = []
+        for chain, step in zip(self._chains, STEPS, strict=True):
+            watched = max(rate, min(CERTAIN_RATE, rate * step))
+            chains.append(log_add(chain, begun) + control.errors * log(watched / rate) + others * (log1p(-watched) - log1p(-rate)))
+        self._chains = chains
+
+    def _tolerated(self) -> float | None:
+        """The greatest error rate of control that is no incident; None while there is too little history."""
+        history = self._history
+        if history.answered < HISTORY_LEAST:
+            return None
+        rate = (history.errors + 1) / (history.answered + 2)
+        return min(CERTAIN_RATE, max(FACTOR * rate, rate + ABOVE))
+
+    @property
+    def log_detector(self) -> float:
+        """The logarithm of the detector's value; -inf at first."""
+        return log_sum_exp(self._chains) - log(len(STEPS))
+
+    @property
+    def is_alarmed(self) -> bool:
+        """Whether the control slice by itself says that there is an incident."""
+        return self.log_detector >= log(ALARM_ANSWERS)
+
+    @property
+    def rates(self) -> tuple[float | None, float | None]:
+        """The control slice's error rate lately, and in its history."""
+        return self._recent.slices.control.error_rate, self._history.error_rate
+
+    def is_well(self) -> bool:
+        """Whether the control slice answers, fails no more than is no incident (without history: than one in a hundred), and is not slow."""
+        control = self._recent.slices.control
+        rate = control.error_rate
+        return rate is not None and rate <= (self._tolerated() or ABOVE) and not any(self._is_slower(control, q, RARE) for q in (0.5, 0.99))
+
+    def is_elevated(self) -> bool:
+        """Whether the control slice fails more often of late than before."""
+        return self._has_more_errors(self._recent.slices.control)
+
+    def resume(self) -> None:
+        """The experiment goes on: what was unlike history is over, and is none of it."""
+        self._chains = [-inf] * len(STEPS)
+        self._fresh.clear()
+        self._recent.clear()
+
+    # Guards.
+
+    def excuses_errors(self, window: Slices, bound: float) -> bool:
+        """Whether an error rate above `bound` (a share) of the fault slice is the environment's doing."""
+        fault, control = window.fault, window.control
+        rate, other = fault.error_rate, control.error_rate
+        if rate is None or other is None or not (other > bound or self._has_more_errors(control)):
+            return False
+        before = self._history.error_rate or 0.0
+        if rate - max(0.0, other - before) <= bound:
+            return True
+        share = fault.answered / (fault.answered + control.answered)
+        return tail(fault.errors, fault.errors + control.errors, share) > CHANCE
+
+    def excuses_latency(self, window: Slices, q: float, bound: float) -> bool:
+        """Whether a `q` quantile above `bound` seconds of the fault slice is the environment's doing."""
+        slow, other = window.fault.latency(q), window.control.latency(q)
+        if slow is None or other is None or not (other > bound or self._is_slower(window.control, q, CHANCE)):
+            return False
+        before = self._usual_latency(q)
+        if before is None or slow <= ALIKE * other:
+            return slow <= ALIKE * other
+        # A fault may add to latencies, or make everything slower by a factor.
+        return slow - max(0.0, other - before) <= bound or slow * min(1.0, before / other) <= bound
+
+    def _usual_latency(self, q: float) -> float | None:
+        """The control slice's `q` quantile in its history, in seconds; None while there is too little."""
+        return self._history.latency(q) if self._history.answered >= HISTORY_LEAST else None
+
+    def _is_slower(self, control: Counts, q: float, chance: float) -> bool:
+        """Whether more answers of the control slice take longer than the `q` quantile of its history than chance explains."""
+        before = self._usual_latency(q)
+        return before is not None and tail(control.above(bucket_of(before)), sum(control.last.values()), 1 - q) <= chance
+
+    def _has_more_errors(self, control: Counts) -> bool:
+        history = self._history
+        if history.answered < HISTORY_LEAST:
+            return False
+        return tail(control.errors, control.answered, (history.errors + 1) / (history.answered + 2)) <= CHANCE
+
+
+def tail(successes: int, trials: int, chance: float) -> float:
+    """The probability of so many successes or more, of independent trials with that chance each."""
+    if successes <= 0:
+        return 1.0
+    if chance <= 0.0:
+        return 0.0
+    if chance >= 1.0:
+        return 1.0
+    return exp(log_betainc(successes, trials - successes + 1, chance))
