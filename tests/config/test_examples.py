@@ -16,7 +16,7 @@ from shadowproxy.config.shape import fields_of
 from tests.config.certificates import write_certificates
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
-NAMES = {"egress", "minimal", "reference", "several-mirrors", "sidecar", "sticky", "test-traffic", "tls"}
+NAMES = {"egress", "experiments", "minimal", "reference", "several-mirrors", "sidecar", "sticky", "test-traffic", "tls"}
 
 
 @pytest.fixture
