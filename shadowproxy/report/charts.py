@@ -20,7 +20,7 @@ from shadowproxy.report.axes import Linear, Log, Logit, moments, padded, powers
 from shadowproxy.report.markup import Markup, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shadowproxy.report.axes import Scale
     from shadowproxy.report.curves import Bars, Shift
@@ -29,6 +29,9 @@ WIDE: Final = 720
 NARROW: Final = 340
 WIDTHS: Final = (WIDE, NARROW)
 """Every drawing is made in both, and the style shows the one that fits: text keeps its size."""
+
+LABEL: Final = 14
+"""Pixels between the baselines of two labels, one below the other."""
 
 CHARACTER: Final = 7.7
 """Pixels of an average character of a label, to keep labels inside."""
@@ -54,7 +57,29 @@ class Estimate:
     note: str = ""
 
 
-def distribution(bars: Bars, live: Sequence[tuple[str, float]], shadow: Sequence[tuple[str, float]], width: int) -> Markup:
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One value over time: seconds since the beginning and what was measured then, None where nothing was.
+
+    `kind` is its colour: live, shadow, against or safety. `is_stepped`: it keeps its value until the next point.
+    """
+
+    name: str
+    kind: str
+    points: Sequence[tuple[float, float | None]]
+    is_stepped: bool = False
+
+
+LIVE_AND_SHADOW: Final = ("live", "shadow")
+
+
+def distribution(
+    bars: Bars,
+    live: Sequence[tuple[str, float]],
+    shadow: Sequence[tuple[str, float]],
+    width: int,
+    names: tuple[str, str] = LIVE_AND_SHADOW,
+) -> Markup:
     """Both latency distributions over one another, and below them a lane each with their quantiles.
 
     Args:
@@ -62,6 +87,7 @@ def distribution(bars: Bars, live: Sequence[tuple[str, float]], shadow: Sequence
         live: quantiles by name, in seconds.
         shadow: the same for the shadow.
         width: of the drawing, in pixels.
+        names: of the two.
     """
     height, left, right, top, base = 336, 62, 12, 26, 196
     across = Log(bars.edges[0], bars.edges[-1], left, width - right)
@@ -72,29 +98,70 @@ def distribution(bars: Bars, live: Sequence[tuple[str, float]], shadow: Sequence
     parts.append(tag("path", class_="fill live", d=_steps(bars.edges, bars.live, across, up, is_closed=True)))
     parts.append(tag("path", class_="line live", d=_steps(bars.edges, bars.live, across, up)))
     parts.append(tag("path", class_="line shadow", d=_steps(bars.edges, bars.shadow, across, up)))
-    for lane, (name, found) in enumerate((("live", live), ("shadow", shadow))):
-        parts.append(_lane(name, found, across, 262 + lane * 46, left))
+    for lane, (name, kind, found) in enumerate(zip(names, LIVE_AND_SHADOW, (live, shadow), strict=True)):
+        parts.append(_lane(name, kind, found, across=across, y=262 + lane * 46, left=left))
     parts.append(_text((left + width - right) / 2, 230, "time to the last byte (logarithmic)", "soft", "middle"))
     described = "; ".join(
-        f"{name}: " + ", ".join(f"{q} {numbers.duration(v)}" for q, v in found) for name, found in (("live", live), ("shadow", shadow))
+        f"{name}: " + ", ".join(f"{q} {numbers.duration(v)}" for q, v in found) for name, found in zip(names, (live, shadow), strict=True)
     )
-    return _svg(width, height, f"Distribution of latency, live and shadow. {described}.", parts)
+    return _svg(width, height, f"Distribution of latency, {' and '.join(names)}. {described}.", parts)
 
 
-def rug(live: Sequence[tuple[float, int]], shadow: Sequence[tuple[float, int]], width: int) -> Markup:
+def over_time(courses: Sequence[Course], title: str, shown: Callable[[float], str], width: int, height: int = 236) -> Markup:
+    """Values over the time since the beginning, from 0 up.
+
+    Args:
+        courses: at least one, with at least one point among them.
+        title: what is measured, above the axis.
+        shown: a value as text.
+        width: of the drawing, in pixels.
+        height: the same.
+    """
+    left, right, top, base = 62, 16 if width < WIDE else 78, 26, height - 42
+    times = [time for course in courses for time, _ in course.points]
+    peak = max([value for course in courses for _, value in course.points if value is not None], default=0.0)
+    across = Linear(0.0, max(*times, 1.0), left, width - right)
+    up = Linear(0.0, peak * 1.1 or 1.0, base, top)
+    parts = [_axis_since(across, base, top, width), _axis_y(up, left, width - right, shown, wanted=4 if height > 200 else 2, title=title)]
+    ends: list[tuple[float, str, str]] = []
+    for course in courses:
+        pieces = list(_pieces(course, across, up))
+        parts.append(tag("path", class_=f"line {course.kind}", d="".join(_polyline(piece) for piece in pieces)))
+        # A single point between gaps would be a line of no length.
+        parts += [
+            tag("circle", class_=f"dot {course.kind}", cx=_px(piece[0][0]), cy=_px(piece[0][1]), r=2.5)
+            for piece in pieces
+            if len(piece) == 1
+        ]
+        if pieces:
+            ends.append((pieces[-1][-1][1], course.name, course.kind))
+    if len(courses) > 1:
+        parts += _end_labels(ends, width, right, top, base)
+    parts.append(_text((left + width - right) / 2, height - 6, "time since the beginning", "soft", "middle"))
+    highest = "; ".join(
+        f"{course.name} at most {shown(max(known))}"
+        for course in courses
+        if (known := [value for _, value in course.points if value is not None])
+    )
+    return _svg(width, height, f"{title} over time. {highest or 'Nothing was measured'}.", parts)
+
+
+def rug(
+    live: Sequence[tuple[float, int]], shadow: Sequence[tuple[float, int]], width: int, names: tuple[str, str] = LIVE_AND_SHADOW
+) -> Markup:
     """Each duration as one stroke: what there is to see of very few answers. Pairs of seconds and count; one side has some."""
     height, left, right = 118, 70, 12
     every = [seconds for seconds, _ in (*live, *shadow)]
     low, high = min(every) * 0.8, max(every) * 1.25
     across = Log(low, high, left, width - right)
     parts = [_axis_x(across, 78, 8, numbers.round_duration, wanted=_wanted(width))]
-    for lane, (name, found) in enumerate((("live", live), ("shadow", shadow))):
+    for lane, (name, kind, found) in enumerate(zip(names, LIVE_AND_SHADOW, (live, shadow), strict=True)):
         y = 26 + lane * 30
-        parts.append(_text(left - 8, y + 4, name, f"name {name}", "end"))
-        parts += [_line(across.at(seconds), y - 9, across.at(seconds), y + 9, f"line {name}") for seconds, _ in found]
+        parts.append(_text(left - 8, y + 4, name, f"name {kind}", "end"))
+        parts += [_line(across.at(seconds), y - 9, across.at(seconds), y + 9, f"line {kind}") for seconds, _ in found]
     parts.append(_text((left + width - right) / 2, height - 6, "time to the last byte (logarithmic)", "soft", "middle"))
     counts = [sum(count for _, count in found) for found in (live, shadow)]
-    return _svg(width, height, f"Single durations: {counts[0]} of live, {counts[1]} of the shadow.", parts)
+    return _svg(width, height, f"Single durations: {counts[0]} of {names[0]}, {counts[1]} of {names[1]}.", parts)
 
 
 def shift(curve: Sequence[Shift], estimates: Sequence[tuple[float, Estimate]], width: int) -> Markup:
@@ -288,13 +355,42 @@ def _axis_time(scale: Linear, base: float, top: float, width: int) -> Markup:
     return tag("g", parts)
 
 
-def _lane(name: str, found: Sequence[tuple[str, float]], across: Log, y: float, left: float) -> Markup:
-    parts = [_line(left, y, across.end, y, "grid"), _text(4, y + 4, name, f"name {name}")]
+def _axis_since(scale: Linear, base: float, top: float, width: int) -> Markup:
+    parts = [_line(scale.start, base, scale.end, base, "axis")]
+    for value in moments(0.0, scale.high, 8 if width >= WIDE else 4):
+        x = scale.at(value)
+        parts.append(_line(x, top, x, base, "grid"))
+        parts.append(_text(x, base + 16, numbers.elapsed(value, scale.high), "tick", "middle"))
+    return tag("g", parts)
+
+
+def _pieces(course: Course, across: Linear, up: Linear) -> Iterator[list[tuple[float, float]]]:
+    """The parts of a course between its gaps, in pixels."""
+    piece: list[tuple[float, float]] = []
+    for time, value in course.points:
+        if value is None:
+            if piece:
+                yield piece
+            piece = []
+            continue
+        place = (across.at(time), up.at(value))
+        if course.is_stepped and piece:
+            if piece[-1][1] != place[1]:
+                piece.append((place[0], piece[-1][1]))
+            elif len(piece) > 1 and piece[-2][1] == place[1]:
+                piece.pop()  # in the middle of a level
+        piece.append(place)
+    if piece:
+        yield piece
+
+
+def _lane(name: str, kind: str, found: Sequence[tuple[str, float]], *, across: Log, y: float, left: float) -> Markup:
+    parts = [_line(left, y, across.end, y, "grid"), _text(4, y + 4, name, f"name {kind}")]
     free = [left, left]
     for index, (label, value) in enumerate(found):
         x = min(max(across.at(value), left), across.end)
         is_beyond = value > across.high or value < across.low
-        parts.append(tag("circle", class_=f"dot {name}{' hollow' if is_beyond else ''}", cx=_px(x), cy=_px(y), r=4))
+        parts.append(tag("circle", class_=f"dot {kind}{' hollow' if is_beyond else ''}", cx=_px(x), cy=_px(y), r=4))
         text = f"{label} {numbers.duration(value)}"
         half = len(text) * CHARACTER / 2
         centre = min(max(x, left + half), across.end - half)
@@ -312,13 +408,12 @@ def _end_labels(ends: list[tuple[float, str, str]], width: int, right: float, to
             _text(width - right - 70 * (len(ends) - 1 - at), top - 12, name, f"name {kind}", "end")
             for at, (_, name, kind) in enumerate(ends)
         ]
-    placed: list[Markup] = []
-    last = -100.0
-    for y, name, kind in sorted(ends):
-        at = min(max(y + 4, last + 14, top + 4), base)
-        placed.append(_text(width - right + 6, at, name, f"name {kind}"))
-        last = at
-    return placed
+    places: list[float] = []
+    for y, _, _ in sorted(ends):
+        places.append(min(max([y + 4, top + 4, *(place + LABEL for place in places[-1:])]), base + 4))
+    for at in range(len(places) - 1, 0, -1):  # those that would leave the drawing push the others up
+        places[at - 1] = min(places[at - 1], places[at] - LABEL)
+    return [_text(width - right + 6, at, name, f"name {kind}") for at, (_, name, kind) in zip(places, sorted(ends), strict=True)]
 
 
 def _steps(edges: Sequence[float], shares: Sequence[float], across: Log, up: Linear, *, is_closed: bool = False) -> str:

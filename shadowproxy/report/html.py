@@ -17,11 +17,20 @@ from shadowproxy.report.markup import Markup, tag
 from shadowproxy.report.style import STYLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shadowproxy.report.document import Report, Subject
 
 
 def page(report: Report) -> str:
     """The whole document."""
+    body = [_header(report), tag("main", _warning(report), _overview(report), [_subject(report, at) for at in range(len(report.subjects))])]
+    body.append(tag("footer", tables.how_to_read(), tables.config(report)))
+    return document(f"{report.worst}: {_titled(report)}", report.program, body)
+
+
+def document(title: str, program: str, body: Sequence[Markup]) -> str:
+    """A page of ours around `body`: everything that it needs is inside, and its policy allows nothing else."""
     digest = b64encode(sha256(STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     head = [
@@ -30,13 +39,11 @@ def page(report: Report) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("meta", name="generator", content=report.program),
-        tag("title", f"{report.worst}: {_titled(report)}"),
+        tag("meta", name="generator", content=program),
+        tag("title", title),
         tag("link", rel="icon", href="data:,"),
         tag("style", Markup(STYLE)),
     ]
-    body = [_header(report), tag("main", _warning(report), _overview(report), [_subject(report, at) for at in range(len(report.subjects))])]
-    body.append(tag("footer", tables.how_to_read(), tables.config(report)))
     return f"<!doctype html>\n{tag('html', tag('head', head), tag('body', body), lang='en')}\n"
 
 

@@ -22,6 +22,15 @@ def count(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}"
 
 
+def plain(value: float | None) -> str:
+    """`12,345` or `0.0312`: a number of which nothing is known, with four significant digits."""
+    if value is None:
+        return DASH
+    if abs(value) >= 1000 or value == int(value):
+        return f"{value:,.0f}".replace("-", MINUS)
+    return f"{value:.4g}".replace("-", MINUS)
+
+
 def duration(seconds: float | None, *, is_signed: bool = False) -> str:
     """`12.3 ms`: three significant digits, in the unit that fits."""
     if seconds is None:
@@ -48,6 +57,16 @@ def span(seconds: float | None) -> str:
     if seconds < 36 * 3600:
         return f"{seconds / 3600:.1f}{THIN}h".replace(".0", "")
     return f"{seconds / 86400:.1f}{THIN}days".replace(".0", "")
+
+
+def elapsed(seconds: float, longest: float) -> str:
+    """A time since a beginning, as ticks of an axis up to `longest` show it: `30 s`, `2:30`, `1:05 h`."""
+    whole = round(seconds)
+    if longest < 120:
+        return f"{seconds:g}{THIN}s"
+    if longest < 2 * 3600:
+        return f"{whole // 60}:{whole % 60:02}"
+    return f"{whole // 3600}:{whole // 60 % 60:02}{THIN}h"
 
 
 def share(value: float | None, *, is_signed: bool = False) -> str:

@@ -51,7 +51,7 @@ th, td { padding: 0.3rem 0.75rem 0.3rem 0; border-top: 1px solid var(--line); te
 thead th { border-top: 0; font-weight: 500; color: var(--soft); font-size: 0.87rem; }
 tbody th { font-weight: 500; }
 .num { text-align: right; white-space: nowrap; }
-figure { margin: 0; } figure + *, .wrap + * { margin-top: 1.3rem; } ul { padding-left: 1.3rem; margin: 0.6rem 0; }
+figure { margin: 0; } figure + *, .wrap + *, .pair + * { margin-top: 1.3rem; } ul { padding-left: 1.3rem; margin: 0.6rem 0; }
 figcaption { font-size: 0.9rem; max-width: 46rem; margin-top: 0.35rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 0.5rem 2rem; }
 details { margin-top: 0.4rem; } summary { cursor: pointer; color: var(--soft); font-size: 0.9rem; }
@@ -73,7 +73,7 @@ details.case { border-top: 1px solid var(--line); margin: 0; padding: 0.5rem 0; 
 .chart text.bad { fill: var(--bad); } .chart text.good { fill: var(--good); }
 .bar.live { fill: var(--live); } .bar.rest { fill: var(--tint); stroke: var(--line); }
 .key { display: inline-block; width: 1.6em; height: 0.75em; vertical-align: baseline; margin-right: 0.35em; border-radius: 2px; }
-.key.live { background: color-mix(in srgb, var(--live) 25%, transparent); border: 2px solid var(--live); } .key.shadow { border-bottom: 3px solid var(--shadow); border-radius: 0; }
+.key.live { background: color-mix(in srgb, var(--live) 25%, transparent); border: 2px solid var(--live); } .key.shadow { border-bottom: 3px solid var(--shadow); border-radius: 0; } .key.line-live { border-bottom: 3px solid var(--live); border-radius: 0; }
 @media (max-width: 46rem) {
   body { padding: 0.75rem 0.6rem 3rem; } section { padding: 0.9rem 0.8rem; }
   .chart.wide { display: none; } .chart.narrow { display: block; width: 100%; max-width: 30rem; }

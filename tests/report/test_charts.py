@@ -11,7 +11,7 @@ import pytest
 
 from shadowproxy.report import charts, curves, numbers
 from shadowproxy.report.axes import Logit
-from shadowproxy.report.charts import Estimate, Marker
+from shadowproxy.report.charts import Course, Estimate, Marker
 from tests.report import samples
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_a_distribution_names_both_sides_and_its_axes(width: int) -> None:
 def test_single_durations_are_strokes(width: int) -> None:
     """A drawing of one answer is possible, and says how many there are."""
     root = drawn(charts.rug([(0.02, 1)], [], width))
-    assert "1 of live, 0 of the shadow" in root.get("aria-label", "")
+    assert "1 of live, 0 of shadow" in root.get("aria-label", "")
 
 
 @pytest.mark.parametrize("width", charts.WIDTHS)
@@ -124,3 +124,28 @@ def test_coverage_by_latency(width: int, deciles: list[tuple[str, int, int]]) ->
     """A bar a decile, in its full height and in the part that was compared."""
     root = drawn(charts.coverage(deciles, width))
     assert len(list(root.iter("rect"))) == 2 * len(deciles)
+
+
+@pytest.mark.parametrize("width", charts.WIDTHS)
+@pytest.mark.parametrize(
+    "points", [[(0.0, None)], [(0.0, 0.0)], [(0.0, 1.0), (5.0, None), (6.0, 3.0)], [(float(at), at / 7) for at in range(600)], [(0.0, 1e-9), (1e6, 1e9)]]
+)  # fmt: skip
+def test_values_over_time(width: int, points: list[tuple[float, float | None]]) -> None:
+    """Nothing measured, a single point, gaps, many points, far too much; lines that end at the same place keep their names apart."""
+    courses = [Course("control", "live", points), Course("fault", "shadow", points), Course("share", "against", points, is_stepped=True)]
+    root = drawn(charts.over_time(courses, "error rate", numbers.plain, width))
+    assert "time since the beginning" in texts(root)
+    names = [float(one.get("y", "0")) for one in root.iter("text") if (one.text or "") in {"control", "fault", "share"}]
+    if width == charts.WIDE and points[0][1] is not None:
+        assert min(abs(a - b) for at, a in enumerate(names) for b in names[at + 1 :]) >= charts.LABEL - 0.2
+
+
+def test_a_level_has_no_points_in_its_middle() -> None:
+    """However many there are of them: a step is a corner, and a level two ends."""
+    root = drawn(
+        charts.over_time(
+            [Course("p", "against", [(float(at), float(at >= 50)) for at in range(100)], is_stepped=True)], "p", numbers.plain, 720
+        )
+    )
+    (path,) = [one.get("d", "") for one in root.iter("path") if one.get("class") == "line against"]
+    assert path.count("L") == 3

@@ -103,3 +103,17 @@ def test_a_unit_is_said_once() -> None:
 def test_sentences_begin_with_a_capital() -> None:
     """Also when there is nothing to begin with."""
     assert [numbers.sentence(words) for words in ("more errors", "", "É")] == ["More errors", "", "É"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "longest", "shown"), [(30, 60, "30 s"), (0.5, 1, "0.5 s"), (150, 600, "2:30"), (0, 600, "0:00"), (3900, 8000, "1:05 h")]
+)
+def test_a_time_since_a_beginning(seconds: float, longest: float, shown: str) -> None:
+    """Seconds, minutes or hours, as long as the axis is."""
+    assert numbers.elapsed(seconds, longest).replace(numbers.THIN, " ") == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(12345.0, "12,345"), (0.03123456, "0.03123"), (-2.0, "\u22122"), (7, "7"), (None, "\u2013")])
+def test_a_number_of_which_nothing_is_known(value: float | None, shown: str) -> None:
+    """Whole ones whole, others with four digits."""
+    assert numbers.plain(value) == shown

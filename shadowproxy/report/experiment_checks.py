@@ -1,0 +1,166 @@
+"""A run as tests that passed or failed: the hypothesis, each expectation, the steady state, each guard.
+
+* the hypothesis PASSED when it is upheld, FAILED when it is refuted, and is INVALID when something else went wrong meanwhile;
+* an expectation and a steady state PASSED when they held; UNDECIDED when nothing was looked at;
+* a guard FAILED when it has tripped, and PASSED when it looked and did not; UNDECIDED when it never had anything to look at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from shadowproxy.report import numbers
+from shadowproxy.report.checks import State
+from shadowproxy.report.document import number
+from shadowproxy.report.experiment import Verdict, count, objects
+
+if TYPE_CHECKING:
+    from shadowproxy.report.document import Plain
+    from shadowproxy.report.experiment import Run
+
+
+class Of(StrEnum):
+    """What a test is about."""
+
+    HYPOTHESIS = "hypothesis"
+    EXPECTATION = "expectation"
+    STEADY = "steady state"
+    GUARD = "guard"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One test.
+
+    Args:
+        of: what it is about.
+        name: what it is called, unique among those of its kind.
+        state: how it ended.
+        sentence: what was found, for people.
+        found: the value; a dash where there is none.
+        bound: where it had to be.
+        near: how close it came to the bound, as a share from 0 on; None where that cannot be said.
+    """
+
+    of: Of
+    name: str
+    state: State
+    sentence: str
+    found: str = numbers.DASH
+    bound: str = numbers.DASH
+    near: float | None = None
+
+
+PERCENTS: Final = frozenset({"error_rate", "error_excess"})
+SECONDS: Final = frozenset({"p50", "p99", "p99_excess"})
+
+NAMES: Final = {
+    "error_rate": "error rate",
+    "error_excess": "error rate over control's",
+    "p50": "p50 latency",
+    "p99": "p99 latency",
+    "p99_excess": "p99 latency over control's",
+    "units": "different units with the fault",
+    "repeats": "faults of one unit",
+    "burn_rate": "burn rate of the error budget",
+}
+"""What guards look at, in words."""
+
+_OF_VERDICT: Final = {
+    Verdict.UPHELD: State.PASSED,
+    Verdict.REFUTED: State.FAILED,
+    Verdict.UNDECIDED: State.UNDECIDED,
+    Verdict.ENVIRONMENT: State.INVALID,
+}
+
+
+def checks(run: Run) -> list[Check]:
+    """Every test of a run: the hypothesis first, then what it is made of, then what was watched."""
+    found = [Check(Of.HYPOTHESIS, "hypothesis", _OF_VERDICT[run.verdict], run.sentence)]
+    found += [_expectation(one) for one in run.parts("expectations")]
+    found += [_steady(one) for one in run.parts("steady")]
+    configured = objects(run.experiment.get("guards"))
+    stated = run.parts("guards")
+    same = len(configured) == len(stated)
+    found += [_guard(one, configured[at] if same else {}) for at, one in enumerate(stated)]
+    return _told_apart(found)
+
+
+def amount(metric: str, value: float | None) -> str:
+    """The value of a guard's metric with its unit."""
+    if value is None:
+        return numbers.DASH
+    if metric in PERCENTS:
+        return numbers.share(value / 100)
+    if metric in SECONDS:
+        return numbers.duration(value)
+    return numbers.plain(value)
+
+
+def _guard(guard: Plain, configured: Plain) -> Check:
+    metric = str(guard.get("metric", ""))
+    probe = str(configured.get("probe") or guard.get("probe") or "")
+    value, bound = number(guard.get("value")), number(guard.get("bound"))
+    is_below = configured.get("below") is not None and configured.get("above") is None
+    words = [NAMES.get(metric, f"probe {probe}" if probe else metric), "below" if is_below else "above", amount(metric, bound)]
+    hold, window = number(configured.get("hold")), number(configured.get("window"))
+    if window:
+        words.append(f"over the last {numbers.span(window)}")
+    if hold:
+        words.append(f"for {numbers.span(hold)}")
+    name = " ".join(words)
+    if guard.get("has_tripped"):
+        return Check(
+            Of.GUARD, name, State.FAILED, f"Tripped at {amount(metric, value)} and ended the run.", amount(metric, value), words[2], 1.0
+        )
+    if value is None:
+        return Check(Of.GUARD, name, State.UNDECIDED, "Never had enough to look at.", bound=words[2])
+    said = "True at the end, but not for long enough." if guard.get("is_true") else "Did not trip."
+    near = _ratio(bound, value) if is_below else _ratio(value, bound)
+    return Check(Of.GUARD, name, State.PASSED, said, amount(metric, value), words[2], near)
+
+
+def _expectation(one: Plain) -> Check:
+    held, looked, share = count(one.get("held")), count(one.get("looked_at")), number(one.get("share"))
+    name = f"{one.get('route', '')}: {one.get('sentence', '')}"
+    bound = f"at least {numbers.share(None if share is None else share / 100)}"
+    if not looked:
+        return Check(Of.EXPECTATION, name, State.UNDECIDED, "No answer was looked at.", bound=bound)
+    is_upheld = one.get("is_upheld")
+    state = State.UNDECIDED if is_upheld is None else State.PASSED if is_upheld else State.FAILED
+    return Check(
+        Of.EXPECTATION,
+        name,
+        state,
+        f"Held for {numbers.count(held)} of {numbers.count(looked)} answers.",
+        numbers.share(held / looked),
+        bound,
+    )
+
+
+def _steady(one: Plain) -> Check:
+    value, baseline = number(one.get("value")), number(one.get("baseline"))
+    bound = numbers.between((number(one.get("low")), number(one.get("high"))), numbers.plain)
+    name = str(one.get("probe", ""))
+    is_well = one.get("is_well")
+    if value is None or is_well is None:
+        return Check(Of.STEADY, name, State.UNDECIDED, "The probe gave no number.", bound=bound)
+    before = "" if baseline is None else f" Before it was {numbers.plain(baseline)}."
+    said = f"{'Stayed' if is_well else 'Left'} where it has to be.{before}"
+    return Check(Of.STEADY, name, State.PASSED if is_well else State.FAILED, said, numbers.plain(value), bound)
+
+
+def _ratio(value: float | None, bound: float | None) -> float | None:
+    return max(0.0, value / bound) if value is not None and bound is not None and bound > 0 else None
+
+
+def _told_apart(found: list[Check]) -> list[Check]:
+    """The same with numbers after names that are there already: two guards may look at the same thing."""
+    seen: dict[tuple[Of, str], int] = {}
+    kept = []
+    for one in found:
+        seen[one.of, one.name] = times = seen.get((one.of, one.name), 0) + 1
+        kept.append(one if times == 1 else Check(one.of, f"{one.name} ({times})", one.state, one.sentence, one.found, one.bound, one.near))
+    return kept
