@@ -375,10 +375,10 @@ def _pieces(course: Course, across: Linear, up: Linear) -> Iterator[list[tuple[f
             continue
         place = (across.at(time), up.at(value))
         if course.is_stepped and piece:
+            if len(piece) > 1 and piece[-2][1] == piece[-1][1]:
+                piece.pop()  # in the middle of a level
             if piece[-1][1] != place[1]:
                 piece.append((place[0], piece[-1][1]))
-            elif len(piece) > 1 and piece[-2][1] == place[1]:
-                piece.pop()  # in the middle of a level
         piece.append(place)
     if piece:
         yield piece
