@@ -138,6 +138,7 @@ class Counts:
         self.writes: dict[str, WriteTotals] = {}
         self.refusals: Counter[str] = Counter()
         self.connects: Counter[tuple[str, str]] = Counter()
+        self.late: Counter[tuple[str, str]] = Counter()
         self.endpoint_failures: Counter[tuple[str, str, str]] = Counter()
         self.clients: Counter[str] = Counter()
         self.processes: dict[int, ProcessTotals] = {}
@@ -328,6 +329,7 @@ class Counts:
                     ejected_workers=1 if counted.get("is_ejected") else 0,
                 )
                 self.connects[fleet, address] += counted.get("connects", 0)
+                self.late[fleet, address] += counted.get("late", 0)
                 for outcome, count in counted.get("failures", {}).items():
                     self.endpoint_failures[fleet, address, outcome] += count
 
