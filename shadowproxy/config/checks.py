@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config.addresses import HostPort, Unfit, host_denial, is_loopback, parse_endpoint, parse_host_port, reaches
 from shadowproxy.config.arms import arms
+from shadowproxy.config.checks_experiments import check_experiments
 from shadowproxy.config.checks_sinks import check_sinks
 from shadowproxy.config.checks_tenancy import check_tenancy
 from shadowproxy.config.model import SCRUBBED_BODY_LIMIT, Credentials, FieldOrder, UpstreamTLS
@@ -70,6 +71,7 @@ def check(config: Config, report: Report) -> None:
         _check_route(config, route, item("routes", index), report)
     check_tenancy(config, report)
     check_sinks(config, report)
+    check_experiments(config, report)
     if not report.has_errors:
         _check_use(config, report)
         check_reachability(config.routes, report)
@@ -259,6 +261,7 @@ def _check_reference(name: str, known: Iterable[str], kind: str, path: str, repo
 
 def _check_use(config: Config, report: Report) -> None:
     used = {route.live for route in config.routes} | {mirror.to for route in config.routes for mirror in arms(route)}
+    used |= {route.rollout.to for route in config.routes if route.rollout is not None}
     for route in config.routes:
         tests = route.test_traffic
         used |= {destination.partition.fleet for destination in (tests.reads, tests.writes) if destination.partition is not None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from shadowproxy.config.blockouts import check_blockouts
 from shadowproxy.config.report import child
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def check_files(config: Config, report: Report) -> None:
         place = child(child("fleets", name), "tls")
         _check_pair(fleet.tls.cert, fleet.tls.key, place, report)
         _check_roots(fleet.tls.ca, child(place, "ca"), report)
+    check_blockouts(config, report)
 
 
 def _check_secret(file: str, path: str, report: Report) -> None:

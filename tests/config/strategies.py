@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import strategies as st
 
+from shadowproxy.config.experiments import Experiments
 from shadowproxy.config.model import Config
 from shadowproxy.config.shape import Field, Shape, fields_of
 from shadowproxy.config.sinks import SinkAnswer
@@ -47,7 +48,7 @@ junk = st.recursive(
 @st.composite
 def plain_configs(draw: st.DrawFn) -> dict[str, Any]:
     """Draw plain data of a config that is sound in itself and in its references."""
-    config = draw(_objects(Config, leave_out=("listen", "fleets", "routes", "admin", "sinks", "tenancy")))
+    config = draw(_objects(Config, leave_out=("listen", "fleets", "routes", "admin", "sinks", "tenancy", "experiments")))
     ports = draw(st.lists(st.integers(1024, 8000), min_size=2, max_size=2, unique=True))
     config["listen"] = [{"name": name, "address": f"127.0.0.1:{port}"} for name, port in zip(LISTENERS, ports, strict=True)]
     config["fleets"] = {name: draw(_fleets()) for name in FLEETS}
@@ -55,6 +56,11 @@ def plain_configs(draw: st.DrawFn) -> dict[str, Any]:
     config["tenancy"] = draw(_objects(Tenancy, leave_out=("passports",)))
     if draw(st.booleans()):
         config["tenancy"]["passports"] = {"keys": {"k1": {"file": "secret"}}}
+    config["experiments"] = draw(_objects(Experiments, leave_out=("blockouts", "deny", "kill_header")))
+    config["experiments"] |= {
+        "deny": draw(st.sampled_from([[], ["vip"]])),
+        "blockouts": draw(st.lists(st.sampled_from(_BLOCKOUTS), max_size=2)),
+    }
     config["sinks"] = {name: draw(_sinks()) for name in SINKS}
     config["routes"] = [draw(_routes(number)) for number in range(draw(st.integers(1, 3)))]
     return config
@@ -94,7 +100,12 @@ _SINK_PARTS: Final[list[dict[str, Any]]] = [
 
 @st.composite
 def _fleets(draw: st.DrawFn) -> dict[str, Any]:
-    fleet = draw(_objects(_class_of(Config, "fleets"), keyed=True))
+    fleet = draw(_objects(_class_of(Config, "fleets"), keyed=True, leave_out=("labels",)))
+    if draw(st.booleans()):
+        fleet["labels"] = [
+            {"endpoint": endpoint, "cell": draw(st.sampled_from(["", "a", "b"])), "zone": "z1"}
+            for endpoint in sorted(set(fleet["endpoints"]))
+        ]
     if "tls" in fleet and bool(fleet["tls"].get("cert")) != bool(fleet["tls"].get("key")):
         fleet["tls"].update(cert="a.pem", key="a.key")
     return fleet
@@ -102,9 +113,12 @@ def _fleets(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def _routes(draw: st.DrawFn, number: int) -> dict[str, Any]:
-    route = draw(_objects(_class_of(Config, "routes"), leave_out=("live", "mirror", "name", "test_traffic")))
+    route = draw(_objects(_class_of(Config, "routes"), leave_out=("live", "mirror", "name", "test_traffic", "rollout")))
     route["test_traffic"] = draw(_test_traffic())
-    route |= {"name": f"r{number}", "live": draw(st.sampled_from(FLEETS))}
+    live, other = draw(st.permutations(FLEETS))[:2]
+    route |= {"name": f"r{number}", "live": live}
+    if draw(st.booleans()):
+        route["rollout"] = {"to": other, **draw(st.sampled_from(_ROLLOUTS))}
     if "match" in route:
         for surplus in [name for name in ("path", "exact", "regex") if route["match"].get(name)][1:]:
             del route["match"][surplus]
@@ -118,6 +132,17 @@ def _routes(draw: st.DrawFn, number: int) -> dict[str, Any]:
     return route
 
 
+_BLOCKOUTS: Final[list[dict[str, Any]]] = [
+    {"name": "weekends", "rrule": "DTSTART:20260102T170000\nRRULE:FREQ=WEEKLY;BYDAY=FR", "length": "2d12h", "timezone": "Europe/Berlin"},
+    {"holidays": "DE-BY"},
+    {"ical": "freeze.ics"},
+    {"freeze_file": "freeze"},
+]
+_ROLLOUTS: Final[list[dict[str, Any]]] = [
+    {},
+    {"steps": [0.1, 100], "bake": "5m", "patience": "5m", "margin": "1%"},
+    {"key": "header:x-user", "pinned": ["big"], "first": ["staff"], "salt": "s", "alpha": 0.01, "slower": 10},
+]
 _TRUST: Final[list[dict[str, Any]]] = [
     {},
     {"trust": "any"},
@@ -224,8 +249,8 @@ def _numbers(shape: Shape, metadata: Mapping[str, Any]) -> st.SearchStrategy[Any
         thousandths = st.integers(0, 100_000)
         return thousandths.map(lambda n: n / 1000) | thousandths.map(lambda n: f"{n / 1000}%")
     if shape.kind == "duration":
-        seconds = st.floats(low or 0, 10_000)
-        return seconds | st.sampled_from(["150ms", "5s", "2m", "1h30m"])
+        seconds = st.floats(low or 0, high or 10_000)
+        return seconds if high or (low or 0) > 0.15 else seconds | st.sampled_from(["150ms", "5s", "2m", "1h30m"])
     if shape.kind == "size":
         return st.integers(int(low or 0), int(high or 2**40)) | st.sampled_from(["64KiB", "1024B", "100kB"])
     if shape.kind == "number":
