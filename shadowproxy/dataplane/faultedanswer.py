@@ -184,8 +184,8 @@ class FaultedAnswer(Leg):
         payload = bytes(self._held)
         self._held.clear()
         length = head.length
-        if length and plan.damage and self._has_ended and is_damageable(head):
-            other = damaged(payload, plan.damage)
+        if length and plan.damage and self._has_ended:
+            other = damaged(payload, plan.damage) if is_damageable(head) and len(payload) <= JSON_LIMIT else None
             if other is None:
                 self._spared = "json"
             else:

@@ -8,7 +8,8 @@ r"""A room with an experiment in it, and with time that passes only when the tes
         assert live.heard
         assert room.faults() == {"delay": 1}
 
-Every request is in the slice. Timers of injections run when `pass_ms` reaches them.
+Every request is in the slice. Timers of injections run when `pass_ms` reaches them. At the end of the room no injection
+may be left, nor a timer of one.
 """
 
 # ruff: noqa: D102  a fake loop has asyncio's methods, which asyncio documents
@@ -16,6 +17,8 @@ Every request is in the slice. Timers of injections run when `pass_ms` reaches t
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import heapq
 import itertools
 import time
@@ -25,11 +28,14 @@ import yaml
 
 from shadowproxy.config.experiment_file import experiment_to_plain, load_experiment_text
 from shadowproxy.dataplane import messages
+from shadowproxy.dataplane.inject import Injection
 from tests.dataplane.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from shadowproxy.dataplane.experiments import Armed
 
 LEASE_NS = 2 * 10**9
 
@@ -120,20 +126,33 @@ class FaultRoom(Room):
         self.told: list[messages.Message] = []
 
     def __enter__(self) -> Self:
-        asyncio.get_running_loop = lambda: self.loop  # type: ignore[assignment,return-value]
-        time.monotonic_ns = lambda: self.loop.now_ns
-        route = {"name": "all", "live": "live"}
-        super().__init__(route, **self._settings)
-        self.worker.experiments.weyl = First()  # type: ignore[assignment]
-        self.arm(1)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._restore)
+            asyncio.get_running_loop = lambda: self.loop  # type: ignore[assignment,return-value]
+            time.monotonic_ns = lambda: self.loop.now_ns
+            super().__init__({"name": "all", "live": "live"}, **self._settings)
+            self.worker.experiments.weyl = First()  # type: ignore[assignment]
+            self.arm(1)
+            gc.disable()
+            undo.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, where: TracebackType | None) -> None:
+    def _restore(self) -> None:
         asyncio.get_running_loop, time.monotonic_ns = self._real
+        gc.enable()
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, where: TracebackType | None) -> None:
+        self._restore()
         if kind is None:
-            armed = self.worker.experiments._armed["drill-1"]
-            assert not armed.injections, armed.injections
+            assert not self.run.injections
             assert not [name for name in self.loop.pending if "tell" not in name], self.loop.pending
+            # Nothing but reference counts has freed them: there were no cycles.
+            assert not [alive for alive in gc.get_objects() if isinstance(alive, Injection)]
+
+    @property
+    def run(self) -> Armed:
+        """The run, as the worker knows it."""
+        return self.worker.experiments._armed["drill-1"]
 
     def arm(self, workers: int) -> None:
         """Arm the experiment, with a lease that lasts."""
