@@ -8,6 +8,7 @@
     │   ├── BadRequest         from a client; answered with its status and closed
     │   └── BadResponse        from an upstream; the live leg becomes 502, a mirrored leg `malformed`
     ├── ControlError           the control process cannot do what was asked
+    │   ├── ExperimentRefused  an experiment may not begin; carries every reason
     │   ├── StaleConfig        the config has changed since the caller read it
     │   ├── AdminUnreachable   no admin API answers at the address that was given or found
     │   └── AdminRefused       the admin API answered, and said no; carries its status and problem
@@ -88,6 +89,14 @@ class BadResponse(MessageError):
 
 class ControlError(ShadowproxyError):
     """The control process cannot do what was asked of it."""
+
+
+class ExperimentRefused(ControlError):
+    """An experiment may not begin. `refusals` has every reason, as the `admission` of a run document shows it."""
+
+    def __init__(self, name: str, refusals: list[dict[str, object]]) -> None:
+        super().__init__(f"{name} may not begin: " + "; ".join(str(one["sentence"]) for one in refusals))
+        self.refusals = refusals
 
 
 class StaleConfig(ControlError):

@@ -164,6 +164,20 @@ class Journal:
         except (OSError, ValueError) as error:
             raise StateError(f"{self.path}: {getattr(error, 'strerror', None) or error}") from None
 
+    def entries(self, run: str) -> Iterator[Entry]:
+        """The entries of one run, in order, while every entry of the file is verified. Blocks: not for the event loop.
+
+        Raises:
+            StateError: the file cannot be read, or is not what was written.
+        """
+        try:
+            with self.path.open("rb") as file:
+                yield from (entry for entry in read(_Whole(file)) if entry.run == run)
+        except OSError as error:
+            raise StateError(f"{self.path}: {error.strerror or error}") from None
+        except BrokenJournal as error:
+            raise StateError(f"{self.path}: {error}") from None
+
     def close(self) -> None:
         """Finish what is queued, within CLOSE_S, and let go of the file. Blocks."""
         with self._wake:

@@ -1,4 +1,4 @@
-"""The kill switch for mirroring: immediate in memory, then confirmed, then durable.
+"""The kill switch for mirroring and experiments: immediate in memory, then confirmed, then durable.
 
 The order matters. Setting the shared word of every worker is synchronous and needs
 nothing else to work: not the store, not the workers' event loops, not their sockets. Only
@@ -61,7 +61,7 @@ class Switched:
 class KillSwitch:
     """Whether mirroring is stopped, here and in every worker, now and after a restart."""
 
-    def __init__(self, crew: Crew, store: Store, audit: Audit, on_kill: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, crew: Crew, store: Store, audit: Audit, on_kill: Callable[[Actor], None] = lambda _: None) -> None:
         self._crew = crew
         self._store = store
         self._audit = audit
@@ -96,7 +96,7 @@ class KillSwitch:
         started = time.monotonic()
         waited = self._crew.switch(order, is_killed=is_killed)
         if is_killed:
-            self._on_kill()
+            self._on_kill(actor)
         action = "kill" if is_killed else "resume"
         _log.critical("%s by %s from %s: mirroring %s", action, actor.name, actor.source, "stops" if is_killed else "resumes")
         persisting = asyncio.ensure_future(self._persist(is_killed=is_killed))

@@ -15,17 +15,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shadowproxy.dataplane.messages import LEASE_WORD, LEASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableSequence
+    from collections.abc import Callable, Iterable
 
 QUARANTINE_S: Final = 30.0
 """Thrice the time in which a worker that says nothing is replaced (`crew.SILENCE_TICKS`)."""
 
 NS: Final = 1_000_000_000
+
+
+class Words(Protocol):
+    """The shared words of one worker."""
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        """Set one word."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +58,7 @@ class Leases:
         now_ns: the monotonic clock that workers read too.
     """
 
-    def __init__(self, words: Callable[[], Iterable[MutableSequence[int]]], now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, words: Callable[[], Iterable[Words]], now_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._words = words
         self._now_ns = now_ns
         self._lent: dict[int, Lease] = {}
@@ -97,7 +104,7 @@ class Leases:
         for words in self._words():
             words[LEASE_WORD + lease.index] = 0
 
-    def show(self, words: MutableSequence[int]) -> None:
+    def show(self, words: Words) -> None:
         """Write all leases into the memory of a worker that has just been made."""
         for lease in self._lent.values():
             words[LEASE_WORD + lease.index] = lease.ends_ns

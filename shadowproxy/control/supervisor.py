@@ -27,21 +27,27 @@ from shadowproxy.control.accesslog import AccessWriter
 from shadowproxy.control.admin.app import build_app
 from shadowproxy.control.admin.door import Door
 from shadowproxy.control.arming import Arming
-from shadowproxy.control.audit import SYSTEM, Audit
+from shadowproxy.control.audit import SYSTEM, Actor, Audit
 from shadowproxy.control.captures import Captures, plans_of
 from shadowproxy.control.counts import Counts
 from shadowproxy.control.crew import Crew
+from shadowproxy.control.equipment import Equipment, Told
+from shadowproxy.control.evacuations import Evacuations
 from shadowproxy.control.evidencestore import EvidenceStore
 from shadowproxy.control.exemplars import Exemplars
+from shadowproxy.control.experiments import Governor
 from shadowproxy.control.exposures import Exposures
 from shadowproxy.control.judging import Judging
+from shadowproxy.control.killfile import KillFile
 from shadowproxy.control.killswitch import KillSwitch
 from shadowproxy.control.leaks import Leaks
 from shadowproxy.control.ledger import Bookkeeping
 from shadowproxy.control.listeners import Listeners, bind_one, bound_address
+from shadowproxy.control.notify import Notifier
 from shadowproxy.control.passports import Passports
 from shadowproxy.control.places import Places, Token
 from shadowproxy.control.reload import Reloader
+from shadowproxy.control.rollouts import Rollouts
 from shadowproxy.control.sinkhouse import SinkHouse
 from shadowproxy.errors import ControlError, ShadowproxyError
 from shadowproxy.redaction import Rules, Scrubber, load_key
@@ -54,6 +60,8 @@ if TYPE_CHECKING:
     from shadowproxy.config.model import Config
     from shadowproxy.control.counts import Account
     from shadowproxy.control.lines import LineWriter
+    from shadowproxy.control.rollout_case import Case
+    from shadowproxy.control.worker import Worker
     from shadowproxy.dataplane.messages import Message
     from shadowproxy.redaction import Scrubbed
 
@@ -119,10 +127,13 @@ class Supervisor:
                 "nonces": self.passports.on_nonces,
                 "ledger": self.books.on_rows,
                 "ledger_status": self.books.on_statuses,
+                "exposure": self._take_exposure,
+                "evacuated": lambda worker, message: self.evacuations.on_evacuated(worker, message),  # noqa: PLW0108  it is made of the crew
             },
             tell=lambda config: (
                 self.passports.tell(config) | self.sinks.tell(config) | self._key_for(config) | {"experiments": self.arming.state()}
             ),
+            on_start=lambda worker: self.governor.show_leases(worker.words),
         )
         self.configs = Reloader(config, file, crew=self.crew, listeners=self.listeners, audit=self.audit, on_change=self._follow)
         self._redaction_key = b""
@@ -131,7 +142,14 @@ class Supervisor:
         self.exemplars = Exemplars(self.store, _rules_of(config).digest)
         self.judging.findings.exemplars = self.exemplars.ids
         self.judging.findings.fields = self._fields_of
-        self.switch = KillSwitch(self.crew, self.store, self.audit, self.judging.leave_out_under_way)
+        self.notifier = Notifier()
+        self.governor = self._make_governor(config)
+        self.rollouts = Rollouts(
+            config, self.store, self.audit, self.arming, is_killed=lambda: self.crew.is_killed, on_event=self._note_rollout
+        )
+        self.evacuations = Evacuations(config, self.arming, self.counts, self.audit, lambda: [worker.pid for worker in self.crew.workers])
+        self.switch = KillSwitch(self.crew, self.store, self.audit, self._on_kill)
+        self.kill_file = KillFile(self._kill_by_file)
         self.token: Token | None = None
 
     def __repr__(self) -> str:
@@ -185,6 +203,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGUSR2, self.kill_by_signal)
         try:
             await self.start()
             await self._stop.wait()
@@ -210,6 +229,8 @@ class Supervisor:
         self._open_captures(self.scrubber)
         self.exposures.note_mirrors(config, time.time())
         await self.switch.restore()
+        self._spawn(self.governor.restore())
+        await self.rollouts.restore()
         await self.evidence.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
         self.listeners.open(config.listen, config.workers)
@@ -223,8 +244,11 @@ class Supervisor:
         self._announce(self.token)
         self._spawn(self.exemplars.keep())
         self._spawn(self.evidence.keep())
+        self._spawn(self.rollouts.keep())
+        self._spawn(self.evacuations.keep())
         self.audit.record(SYSTEM, "start", "ok", after=self.configs.digest, detail=f"pid {os.getpid()}, version {__version__}")
         self.sinks.follow(config)
+        self.kill_file.follow(config.experiments.kill_file)
         await self.crew.start(config, self.configs.generation)
         if self.crew.is_ready:
             _log.info("ready: %d worker%s", config.workers, "s" * (config.workers > 1))
@@ -239,9 +263,14 @@ class Supervisor:
             self.crew.end_now()
             return
         self.is_stopping = True
+        self.governor.shut_down()
         self.crew.stop_replacing()
         _log.info("stopping: requests in flight have %g s", self.config.limits.drain_timeout)
         self._stop.set()
+
+    def kill_by_signal(self) -> None:
+        """Pull the kill switch, as SIGUSR2 does. Never blocks."""
+        self._spawn(self._kill(Actor("SIGUSR2", "local")))
 
     async def end(self) -> None:
         """Take everything down, in an order that loses nothing. Idempotent."""
@@ -249,10 +278,14 @@ class Supervisor:
             return
         self._has_ended = True
         self.is_stopping = True
+        self.governor.shut_down()
+        self.kill_file.close()
         self.listeners.close()
         self.judging.close(self.config.limits.drain_timeout)
         await self.crew.drain(self.config.limits.drain_timeout)
         await self.sinks.end()
+        await self.governor.close()
+        await self.notifier.close()
         for task in list(self._tasks):
             task.cancel()
         if self._door is not None:
@@ -266,6 +299,7 @@ class Supervisor:
             await asyncio.to_thread(self.captures.close)
         await self.exemplars.flush()
         await self.evidence.save()
+        await self.rollouts.close()
         await self.store.close()
         await self.books.close()
         await self.exposures.close()
@@ -295,6 +329,10 @@ class Supervisor:
             self.crew.repeat_policy()
         self.crew.rotation_problem = self.passports.problem or self.crew.rotation_problem
         self.access.configure(config.access_log)
+        self.governor.follow(config)
+        self.rollouts.follow(config)
+        self.evacuations.follow(config)
+        self.kill_file.follow(config.experiments.kill_file)
         self.sinks.follow(config)
         self.judging.configure(config)
         self.exposures.note_mirrors(config, time.time())
@@ -317,6 +355,41 @@ class Supervisor:
         self.captures.follow(plans_of(self.config))
         self.judging.findings.bodies = self.captures.log_e
         self.judging.findings.restart = self.captures.restart
+
+    def _make_governor(self, config: Config) -> Governor:
+        told = Told(self.exposures, self.notifier, lambda: self.config.experiments.deny)
+        equipment = Equipment(is_killed=lambda: self.crew.is_killed, on_event=told.event, on_units=told.units)
+        return Governor(
+            config,
+            self.places.journal,
+            lambda: (worker.words for worker in self.crew.workers),
+            arming=self.arming,
+            store=self.store,
+            audit=self.audit,
+            equipment=equipment,
+        )
+
+    def _on_kill(self, actor: Actor) -> None:
+        self.governor.kill(f"the kill switch was pulled by {actor.name} from {actor.source}")
+        self.rollouts.kill()
+        self.judging.leave_out_under_way()
+
+    def _note_rollout(self, case: Case, event: str) -> None:
+        if event in {"start", "step", "complete"}:
+            self.exposures.note_rollout(case.id, case.route, case.rollout, case.percent, time.time(), deny=self.config.experiments.deny)
+        elif event == "roll_back":
+            self.exposures.note_end(case.id, "rolled back", time.time())
+
+    def _kill_by_file(self, path: str) -> None:
+        if not self.crew.is_killed:
+            self._spawn(self._kill(Actor("kill_file", path)))
+
+    async def _kill(self, actor: Actor) -> None:
+        await self.switch.set(actor, is_killed=True)
+
+    def _take_exposure(self, _: Worker, message: Message) -> None:
+        self.governor.on_exposure(message)
+        self.rollouts.on_exposure(message)
 
     def _take_tally(self, account: Account, tally: Message) -> None:
         self.judging.add(account, tally)

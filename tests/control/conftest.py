@@ -72,7 +72,7 @@ class Api:
         if method in {"POST", "PUT"}:
             fields.setdefault("Content-Type", "application/json")
         async with self.session.request(method, self.url + path, data=payload, json=json, headers=fields, allow_redirects=False) as answer:
-            is_json = "json" in answer.content_type
+            is_json = "json" in answer.content_type and "ndjson" not in answer.content_type
             return answer.status, answer.headers, await (answer.json(content_type=None) if is_json else answer.text())
 
 

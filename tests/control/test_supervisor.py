@@ -74,7 +74,7 @@ async def test_an_end_removes_what_is_temporary(tmp_path: Path) -> None:
     supervisor.stop()
     await supervisor.end()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "state.audit.jsonl", "state.db", "state.exposures.db", "state.redaction.key", "state.token",
+        "state.audit.jsonl", "state.db", "state.experiments.jsonl", "state.exposures.db", "state.redaction.key", "state.token",
     ]  # fmt: skip
     assert not any(is_alive(pid) for pid in pids)
 

@@ -131,7 +131,7 @@ class Actions:
 
     async def _switch(self, request: web.Request, *, is_killed: bool) -> web.Response:
         # The body is not waited for: what it says changes nothing, and a kill must not hang on a slow sender.
-        return _json(_switched(await self._supervisor.switch.set(request[ACTOR], is_killed=is_killed, request_id=request[REQUEST_ID])))
+        return switched(await self._supervisor.switch.set(request[ACTOR], is_killed=is_killed, request_id=request[REQUEST_ID]))
 
 
 def _json(document: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:
@@ -190,12 +190,14 @@ def _changed(changed: Changed) -> web.Response:
     return _json(document, headers={"ETag": f'"{changed.digest}"'})
 
 
-def _switched(switched: Switched) -> dict[str, Any]:
-    return {
-        "is_killed": switched.is_killed,
-        "was_killed": switched.was_killed,
-        "is_complete": switched.is_complete,
-        "is_persisted": switched.is_persisted,
-        "workers": [{"slot": w.slot, "pid": w.pid, "is_confirmed": w.is_confirmed, "seconds": w.seconds} for w in switched.workers],
-        "unconfirmed_workers": [w.slot for w in switched.workers if not w.is_confirmed],
+def switched(done: Switched) -> web.Response:
+    """The answer to a pull or a release of the kill switch."""
+    document = {
+        "is_killed": done.is_killed,
+        "was_killed": done.was_killed,
+        "is_complete": done.is_complete,
+        "is_persisted": done.is_persisted,
+        "workers": [{"slot": w.slot, "pid": w.pid, "is_confirmed": w.is_confirmed, "seconds": w.seconds} for w in done.workers],
+        "unconfirmed_workers": [w.slot for w in done.workers if not w.is_confirmed],
     }
+    return _json(document)

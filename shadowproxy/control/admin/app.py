@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from shadowproxy.control.admin.actions import ACTOR, REQUEST_ID, Actions
+from shadowproxy.control.admin.actions import ACTOR, REQUEST_ID, Actions, switched
+from shadowproxy.control.admin.codeword import Codeword
 from shadowproxy.control.admin.exemplars import ExemplarViews
+from shadowproxy.control.admin.experiments import ExperimentViews
 from shadowproxy.control.admin.gates import Gates, payload_token
 from shadowproxy.control.admin.guard import FAILURES_ALLOWED, GATES, PROTECTED, Authenticator, check_change, check_host
 from shadowproxy.control.admin.leaks import LeakViews
@@ -18,6 +20,7 @@ from shadowproxy.control.admin.ledger import LedgerViews
 from shadowproxy.control.admin.openapi import ENDPOINTS, describe
 from shadowproxy.control.admin.page import Page
 from shadowproxy.control.admin.problem import Refusal, of_error, problem
+from shadowproxy.control.admin.rollouts import RolloutViews
 from shadowproxy.control.admin.sinks import SinkViews
 from shadowproxy.control.audit import Actor
 from shadowproxy.errors import ShadowproxyError
@@ -48,7 +51,7 @@ def build_app(supervisor: Supervisor) -> web.Application:
     """The application of one instance; its token must have been loaded."""
     assert supervisor.token is not None
     authenticator = Authenticator(supervisor.token, lambda source, request, failures: _auth_failed(supervisor, source, request, failures))
-    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_outermost, _guarded(authenticator)])
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_outermost, _stopped_by(supervisor), _guarded(authenticator)])
     app.on_response_prepare.append(_stamp)
     handlers = {"openapi": _openapi}
     for holder in (
@@ -57,6 +60,8 @@ def build_app(supervisor: Supervisor) -> web.Application:
         LeakViews(supervisor),
         SinkViews(supervisor),
         LedgerViews(supervisor),
+        ExperimentViews(supervisor),
+        RolloutViews(supervisor),
         Gates(supervisor),
         Page(),
     ):
@@ -93,6 +98,27 @@ async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(SECURITY_HEADERS)
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
+
+
+def _stopped_by(supervisor: Supervisor) -> Middleware:
+    """The codeword counts before anything else is asked of a request."""
+
+    def failed(source: str, failures: int) -> None:
+        supervisor.auth_failures += 1
+        detail = f"wrong codeword, {failures} of this address"
+        _log.warning("admin API: %s from %s", detail, source)
+        supervisor.audit.record(Actor("unknown", source), "kill", "refused", detail=detail)
+
+    codeword = Codeword(lambda: supervisor.config.experiments.kill_header, failed)
+
+    @web.middleware
+    async def stopped(request: web.Request, handler: Handler) -> web.StreamResponse:
+        speaker = codeword.speaker(request)
+        if speaker is None:
+            return await handler(request)
+        return switched(await supervisor.switch.set(speaker, is_killed=True, request_id=request[REQUEST_ID]))
+
+    return stopped
 
 
 def _guarded(authenticator: Authenticator) -> Middleware:

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from shadowproxy import __version__
-from shadowproxy.control.admin import ledger_api
+from shadowproxy.control.admin import experiments_api, ledger_api, rollouts_api
 from shadowproxy.control.admin.schema import COUNT as _COUNT
 from shadowproxy.control.admin.schema import COUNTS as _COUNTS
 from shadowproxy.control.admin.schema import FLAG as _FLAG
@@ -162,6 +162,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         refusals=(400, *_CHANGE, 404, 503),
     ),
     *ledger_api.ENDPOINTS,
+    *experiments_api.ENDPOINTS,
+    *rollouts_api.ENDPOINTS,
     Endpoint("GET", "/api/v1/config", "get_config", "The config in force; its ETag goes into If-Match of a PUT.", schema="Config"),
     Endpoint(
         "PUT",
@@ -451,6 +453,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "SinkReset": _object(sink=_TEXT, tenant=_TEXT, removed=_COUNT),
     **ledger_api.SCHEMAS,
+    **experiments_api.SCHEMAS,
+    **rollouts_api.SCHEMAS,
     "Config": _object(generation=_COUNT, digest=_TEXT, file=_or_null("string"), config={"type": "object"}),
     "Changed": _object(result={"type": "string", "enum": ["ok", "unchanged"]}, generation=_COUNT, digest=_TEXT, unanswered_workers=_SLOTS),
     "Switched": _object(
@@ -492,7 +496,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     content: dict[str, Any] = {
         endpoint.answer: {"schema": {"$ref": f"#/components/schemas/{endpoint.schema}"} if endpoint.schema else {"type": "string"}}
     }
-    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
+    responses: dict[str, Any] = {str(endpoint.success): {"description": "Done.", "content": content}}
     refusals = (*endpoint.refusals, 421, *((401, 429) if endpoint.is_protected else ()))
     for status in sorted(set(refusals)):
         is_text = (endpoint.name, status) in {("readyz", 503), ("gate_flagger", 409)}

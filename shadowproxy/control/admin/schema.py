@@ -27,6 +27,7 @@ class Endpoint:
     has_body: bool = False
     takes_etag: bool = False
     refusals: tuple[int, ...] = ()
+    success: int = 200
 
     @property
     def is_protected(self) -> bool:

@@ -1,0 +1,104 @@
+"""What the admin API offers of experiments; `openapi` adds it to the rest."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shadowproxy.control.admin.schema import (
+    COUNT,
+    COUNTS,
+    FLAG,
+    LINES,
+    NUMBER,
+    STRING,
+    Endpoint,
+    Schema,
+    extended,
+    list_of,
+    or_null,
+    structure,
+)
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint("GET", "/api/v1/experiments", "experiments", "Runs of experiments, the newest first.", schema="Experiments"),
+    Endpoint(
+        "POST",
+        "/api/v1/experiments",
+        "run_experiment",
+        'Run an experiment: {"experiment": {...}} or {"text": "YAML"}, "dry_run", "force": a reason to break glass. '
+        "Answers 201, or 409 with every reason against it in `refusals`.",
+        schema="Experiment",
+        has_body=True,
+        refusals=(400, 403, 415, 409, 413, 422),
+        success=201,
+    ),
+    Endpoint("GET", "/api/v1/experiments/{id}", "experiment", "One run; by a name its newest.", schema="Experiment", refusals=(404,)),
+    Endpoint(
+        "POST",
+        "/api/v1/experiments/{id}/stop",
+        "stop_experiment",
+        'End a run now: {"reason": ""}. Idempotent.',
+        schema="Experiment",
+        refusals=(400, 403, 415, 404),
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/experiments/{id}/journal",
+        "experiment_journal",
+        "The journal's lines of one run, as they are on the disk.",
+        answer=LINES,
+        refusals=(404, 503),
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/experiments/{id}/replay",
+        "replay_experiment",
+        "The verdict once more, from the journal, which is verified from its first entry on.",
+        schema="Replay",
+        refusals=(404, 503),
+    ),
+)
+
+_STATE: Final[Schema] = {"type": "string", "enum": ["draft", "admitted", "running", "completed", "aborted", "expired", "killed"]}
+_SHOWN: Final[dict[str, Schema]] = {
+    "id": STRING,
+    "name": STRING,
+    "owner": STRING,
+    "state": _STATE,
+    "code": STRING,
+    "reason": STRING,
+    "submitted_by": STRING,
+    "approved_by": STRING,
+    "is_dry": FLAG,
+    "force": STRING,
+    "epoch": COUNT,
+    "percent": NUMBER,
+    "created": NUMBER,
+    "started": or_null("number"),
+    "ended": or_null("number"),
+    "hypothesis": structure(fault=STRING, expect=STRING, impact=STRING),
+    "units": COUNT,
+    "faults": COUNTS,
+    "unharmed": COUNTS,
+    "seen": COUNT,
+    "outside": COUNT,
+    "journal": structure(entries=COUNT, head=STRING),
+}
+REFUSAL: Final = structure(code=STRING, sentence=STRING, is_overridden=FLAG)
+_VERDICT: Final[Schema] = {"type": ["string", "null"], "enum": ["upheld", "refuted", "undecided", "environment", None]}
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Experiments": structure(
+        experiments=list_of(structure(**_SHOWN, verdict=_VERDICT, sentence=STRING)),
+        journal=structure(is_up=FLAG, problem=or_null("string"), path=STRING),
+    ),
+    "Experiment": structure(
+        **_SHOWN,
+        experiment={"type": "object"},
+        admission=list_of(REFUSAL),
+        timeline=list_of(structure(time=NUMBER, seconds=or_null("number"), event=STRING, detail=STRING)),
+        result=extended(structure(), {"verdict": _VERDICT, "sentence": STRING}),
+    ),
+    "Replay": structure(id=STRING, entries=COUNT, is_same=or_null("boolean"), result={"type": "object"}),
+}
+"""Of a run that never began, `result` is empty."""
