@@ -125,11 +125,13 @@ class ExposureFile:
             self._do(_STEP, (of, at, 0.0, False, True))
         self._do("UPDATE shares SET state = ?, ended = coalesce(ended, ?) WHERE id = ?", (state, at, of))
 
-    def add_units(self, of: str, units: Mapping[str, int], at: float, dropped: int) -> None:
-        """Count faults of units, by their digests in hex."""
+    def add_units(self, of: str, units: Mapping[str, int], at: float) -> None:
+        """Count faults of units, by their digests in hex; of a share that is not known, none."""
         rows = [(bytes.fromhex(mark), int(count)) for mark, count in units.items() if DIGEST.fullmatch(mark)]
-        dropped += len(units) - len(rows)
+        if self._one("SELECT 1 FROM shares WHERE id = ?", (of,)) is None:
+            return
         assert self._connection is not None
+        dropped = len(units) - len(rows)
         if self._is_full:
             before = self._connection.total_changes
             self._connection.executemany(_KNOWN_UNIT, [(at, count, of, mark) for mark, count in rows])

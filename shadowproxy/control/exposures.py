@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shadowproxy.config.experiment import Experiment
     from shadowproxy.config.experiments import Rollout
     from shadowproxy.config.model import Config
+    from shadowproxy.control.rollout_case import Case
     from shadowproxy.experiments.affected import Share
 
 _log = logging.getLogger("shadowproxy.control")
@@ -90,17 +91,16 @@ class Exposures:
         """
         self._step(share_of_run(run, experiment, deny), Step(at, percent, is_paused))
 
-    def note_units(self, run: str, units: Mapping[str, int], at: float, *, dropped: int = 0) -> None:
-        """Say which units got the fault: `units` and `units_dropped` of an Exposure, as control heard of it at `at`.
+    def note_units(self, run: str, units: Mapping[str, int], at: float) -> None:
+        """Say which units got the fault: `units` of an Exposure, as control heard of it at `at`.
 
         Args:
-            run: id of a run that was noted.
+            run: id of a run; one that was not noted (a dry run) leaves no record.
             units: faults by the unit's digest, 16 hex digits.
             at: when, in unix seconds.
-            dropped: different units that the worker had no room to tell.
         """
-        if units or dropped:
-            self._put(lambda file: file.add_units(run, units, at, dropped))
+        if units:
+            self._put(lambda file: file.add_units(run, units, at))
 
     def note_rollout(self, rollout: str, route: str, plan: Rollout, percent: float, at: float, *, deny: tuple[str, ...] = ()) -> None:
         """Say that a rollout sends `percent` of the units to the new version from now on: at its start and at each step.
@@ -114,6 +114,13 @@ class Exposures:
             deny: units that the config leaves alone.
         """
         self._step(share_of_rollout(rollout, route, plan, deny), Step(at, percent))
+
+    def note_case(self, case: Case, at: float, *, deny: tuple[str, ...] = ()) -> None:
+        """Say how a rollout stands: after each of its events, and when it is taken up after a restart."""
+        if case.is_open:
+            self.note_rollout(case.id, case.route, case.rollout, case.percent, at, deny=deny)
+        else:
+            self.note_end(case.id, str(case.conductor.state), at)
 
     def note_end(self, of: str, state: str, at: float) -> None:
         """Say that a run or a rollout is over.

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -79,13 +80,16 @@ _OF_VERDICT: Final = {
 def checks(run: Run) -> list[Check]:
     """Every test of a run: the hypothesis first, then what it is made of, then what was watched."""
     found = [Check(Of.HYPOTHESIS, "hypothesis", _OF_VERDICT[run.verdict], run.sentence)]
-    found += [_expectation(one) for one in run.parts("expectations")]
+    found += [_expectation(*both) for both in _with_file(run, "expectations", "expect")]
     found += [_steady(one) for one in run.parts("steady")]
-    configured = objects(run.experiment.get("guards"))
-    stated = run.parts("guards")
-    same = len(configured) == len(stated)
-    found += [_guard(one, configured[at] if same else {}) for at, one in enumerate(stated)]
+    found += [_guard(*both) for both in _with_file(run, "guards", "guards")]
     return _told_apart(found)
+
+
+def _with_file(run: Run, name: str, of_file: str) -> list[tuple[Plain, Plain]]:
+    """The parts of the result, each with its part of the file; nothing of the file where they are not of the same number."""
+    stated, configured = run.parts(name), objects(run.experiment.get(of_file))
+    return list(zip(stated, configured if len(configured) == len(stated) else [{}] * len(stated), strict=True))
 
 
 def amount(metric: str, value: float | None) -> str:
@@ -103,7 +107,8 @@ def _guard(guard: Plain, configured: Plain) -> Check:
     metric = str(guard.get("metric", ""))
     probe = str(configured.get("probe") or guard.get("probe") or "")
     value, bound = number(guard.get("value")), number(guard.get("bound"))
-    is_below = configured.get("below") is not None and configured.get("above") is None
+    whole = {**configured, **guard}
+    is_below = whole.get("below") is not None and whole.get("above") is None
     words = [NAMES.get(metric, f"probe {probe}" if probe else metric), "below" if is_below else "above", amount(metric, bound)]
     hold, window = number(configured.get("hold")), number(configured.get("window"))
     if window:
@@ -122,22 +127,30 @@ def _guard(guard: Plain, configured: Plain) -> Check:
     return Check(Of.GUARD, name, State.PASSED, said, amount(metric, value), words[2], near)
 
 
-def _expectation(one: Plain) -> Check:
-    held, looked, share = count(one.get("held")), count(one.get("looked_at")), number(one.get("share"))
-    name = f"{one.get('route', '')}: {one.get('sentence', '')}"
-    bound = f"at least {numbers.share(None if share is None else share / 100)}"
+def _expectation(one: Plain, configured: Plain) -> Check:
+    held, looked, wanted = count(one.get("held")), count(one.get("looked_at")), number(configured.get("share"))
+    name = f"{one.get('route', '')}: {expected(configured)}"
+    bound = numbers.DASH if wanted is None else f"at least {numbers.share(wanted / 100)}"
+    said = numbers.sentence(str(one.get("sentence") or "")).rstrip(".") + "."
     if not looked:
         return Check(Of.EXPECTATION, name, State.UNDECIDED, "No answer was looked at.", bound=bound)
     is_upheld = one.get("is_upheld")
     state = State.UNDECIDED if is_upheld is None else State.PASSED if is_upheld else State.FAILED
-    return Check(
-        Of.EXPECTATION,
-        name,
-        state,
-        f"Held for {numbers.count(held)} of {numbers.count(looked)} answers.",
-        numbers.share(held / looked),
-        bound,
-    )
+    return Check(Of.EXPECTATION, name, state, said, numbers.share(held / looked), bound)
+
+
+def expected(configured: Plain) -> str:
+    """What an expectation of the file asks of an answer, in words."""
+    statuses = ", ".join(str(one) for one in configured.get("status") or [])
+    said = [f"status {statuses}" if statuses else "a status below 500"]
+    if configured.get("contains"):
+        said.append(f"a body with {configured['contains']!r}")
+    if configured.get("regex"):
+        said.append(f"a body that matches {configured['regex']}")
+    if configured.get("json"):
+        equals = configured.get("equals")
+        said.append(f"{configured['json']} is {'there' if equals is None else json.dumps(equals, ensure_ascii=False)}")
+    return " and ".join(said)
 
 
 def _steady(one: Plain) -> Check:

@@ -90,10 +90,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
     percent = part(run.experiment, "slice").get("percent")
     units = count(run.document.get("units"))
     listed = [
-        ("state", str(run.state)),
+        ("state", f"{run.state}, dry: nothing was broken" if run.document.get("is_dry") else str(run.state)),
         ("run", run.id),
         ("owner", run.word("owner")),
+        ("started by", run.word("submitted_by")),
         ("approved by", run.word("approved_by") or "nobody"),
+        ("rules overridden because", run.word("force")),
         ("started", numbers.moment(run.started)),
         ("ended", numbers.moment(run.ended)),
         ("lasted", numbers.span(run.lasted)),

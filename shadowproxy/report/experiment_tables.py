@@ -166,7 +166,8 @@ def admission(run: Run) -> Markup | None:
 
 def evidence(run: Run) -> Markup:
     """The statistical evidence, and what proves that none of this was changed afterwards."""
-    found, journal = part(run.result, "evidence"), part(run.document, "journal")
+    found, journal, ratio = part(run.result, "evidence"), part(run.document, "journal"), part(run.result, "sample_ratio")
+    unlike = ": the slices are unlike, do not compare them" if ratio.get("is_mismatch") else ""
     facts = [
         ("odds that the slice is worse", numbers.odds(number(found.get("log_e"))) if found else ""),
         ("decides at", numbers.odds(number(found.get("threshold"))) if found else ""),
@@ -174,6 +175,10 @@ def evidence(run: Run) -> Markup:
         (
             "errors between its false alarms",
             numbers.count(number(found.get("run_length"))) if number(found.get("run_length")) is not None else "",
+        ),
+        (
+            "requests in the slice, of both",
+            f"{numbers.share(number(ratio.get('share')))}{unlike}" if number(ratio.get("share")) is not None else "",
         ),
         ("journal entries", numbers.count(count(journal.get("entries"))) if journal else ""),
     ]

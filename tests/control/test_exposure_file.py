@@ -67,8 +67,11 @@ def test_a_share_comes_back_as_it_was(file: ExposureFile) -> None:
 def test_digests_with_every_bit(file: ExposureFile) -> None:
     """The least and the greatest 64 bits are found again."""
     marks = (0, 2**63, 2**64 - 1)
-    file.together([lambda kept: kept.add_units("r", {f"{mark:016x}": 1 for mark in marks}, 5.0, 0)])
-    assert [file.together([lambda kept, of=mark: kept.hits("r", of)])[0] for mark in marks] == [Hits(1, 5.0, 5.0)] * 3  # type: ignore[misc]
+    share = share_of_run("r-1", experiment())
+    file.together(
+        [lambda kept: kept.step(share, Step(1.0, 5.0)), lambda kept: kept.add_units("r-1", {f"{mark:016x}": 1 for mark in marks}, 5.0)]
+    )
+    assert [file.together([lambda kept, of=mark: kept.hits("r-1", of)])[0] for mark in marks] == [Hits(1, 5.0, 5.0)] * 3  # type: ignore[misc]
 
 
 def test_too_many_shares_make_room(file: ExposureFile, monkeypatch: pytest.MonkeyPatch) -> None:

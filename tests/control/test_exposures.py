@@ -67,17 +67,26 @@ async def test_a_run_from_its_first_step_to_its_end(record: Exposures) -> None:
     record.note_run("slow-1", run, 25.0, NOW - 100)
     record.note_units("slow-1", {mark("4711"): 2}, NOW - 90)
     record.note_run("slow-1", run, 50.0, NOW - 80)
-    record.note_units("slow-1", {mark("4711"): 1, mark("other"): 5}, NOW - 70, dropped=2)
+    record.note_units("slow-1", {mark("4711"): 1, mark("other"): 5, "no digest": 1}, NOW - 70)
     record.note_end("slow-1", "aborted", NOW - 60)
     record.note_units("slow-1", {mark("4711"): 1}, NOW - 59.5)
     (found,) = (await record.whois("4711", NOW))["experiments"]
     assert found["hits"] == {"count": 4, "first": NOW - 90, "last": NOW - 59.5}
-    assert (found["id"], found["name"], found["state"], found["effect"], found["unrecorded"]) == ("slow-1", "slow", "aborted", "slowed", 2)
+    assert (found["id"], found["name"], found["state"], found["effect"], found["unrecorded"]) == ("slow-1", "slow", "aborted", "slowed", 1)
     assert found["place"] is None
     assert found["was"][-1]["until"] == NOW - 60
     assert found["conditions"] == ["routes all"]
     (found,) = (await record.whois("nobody", NOW))["experiments"]
     assert found["hits"] is None
+
+
+async def test_a_run_that_was_not_noted_leaves_no_record(record: Exposures, tmp_path: Path) -> None:
+    """A dry run breaks nothing, so nobody was hit."""
+    record.note_units("dry-1", {mark("4711"): 2}, NOW)
+    await record.close()
+    kept = sqlite3.connect(tmp_path / "state.exposures.db")
+    assert kept.execute("SELECT count(*) FROM units").fetchone() == (0,)
+    kept.close()
 
 
 async def test_no_unit_is_written_down(record: Exposures, tmp_path: Path) -> None:

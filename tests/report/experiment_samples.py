@@ -87,15 +87,17 @@ def result(**changed: Any) -> dict[str, Any]:
         "slices": {"fault": arm(6210, 25, 0, buckets(1, 6000, 1.06)), "control": arm(6188, 24, 0, buckets(2, 6000))},
         "excess": {"errors": {"estimate": 0.0002, "low": -0.0031, "high": 0.0036}, "p99": {"estimate": 0.012, "low": -0.021, "high": 0.049}},
         "guards": [
-            {"metric": "error_rate", "bound": 5, "value": 0.41, "is_true": False, "since_s": None, "has_tripped": False},
-            {"metric": "p99_excess", "bound": 0.5, "value": 0.012, "is_true": False, "since_s": None, "has_tripped": False},
-            {"metric": "units", "bound": 500, "value": 412, "is_true": False, "since_s": None, "has_tripped": False},
-            {"metric": "probe", "bound": 20, "value": 31.5, "is_true": False, "since_s": None, "has_tripped": False},
+            {"metric": "error_rate", "probe": "", "bound": 5, "above": 5, "below": None, "value": 0.41, "is_true": False, "since_s": None, "has_tripped": False},
+            {"metric": "p99_excess", "probe": "", "bound": 0.5, "above": 0.5, "below": None, "value": 0.012, "is_true": False, "since_s": None, "has_tripped": False},
+            {"metric": "units", "probe": "", "bound": 500, "above": 500, "below": None, "value": 412, "is_true": False, "since_s": None, "has_tripped": False},
+            {"metric": "probe", "probe": "orders", "bound": 20, "above": None, "below": 20, "value": 31.5, "is_true": False, "since_s": None, "has_tripped": False},
         ],
         "evidence": {"log_e": -3.2, "threshold": log(20), "detector": 4.1, "run_length": 10000.0},
         "series": series(300, 2.0),
+        "sample_ratio": {"fault": 6210, "control": 6188, "share": 0.5009, "is_exact": False, "is_mismatch": False},
         "expectations": [
-            {"route": "shop", "sentence": "$.recommendations.source is 'top-sellers'", "held": 1203, "looked_at": 1204, "share": 99.0, "is_upheld": True},
+            {"route": "shop", "sentence": "on route shop it held for 1,203 of 1,204 answers, 99.92 % (between 99.3 % and 100 %); 99 % is expected",
+             "held": 1203, "looked_at": 1204, "share": 0.9992, "low": 0.993, "high": 1.0, "is_upheld": True},
         ],
         "steady": [{"probe": "orders", "baseline": 32.4, "value": 31.5, "low": 27.54, "high": 37.26, "is_well": True}],
         "budget": {"charge": 1.2, "charge_high": 22.3, "allowed": 120.0, "units": 412, "units_limit": 500, "requests": 6210, "requests_limit": None},
@@ -108,7 +110,7 @@ def document(**changed: Any) -> dict[str, Any]:
     """A run that was upheld."""
     plain = experiment()
     whole: dict[str, Any] = {
-        "id": "recommendations-down-7", "name": "recommendations-down", "owner": "shop-sre", "state": "completed", "code": "finished",
+        "submitted_by": "token 1f2e3d4c", "is_dry": False, "force": "", "id": "recommendations-down-7", "name": "recommendations-down", "owner": "shop-sre", "state": "completed", "code": "finished",
         "reason": "its time was over", "approved_by": "j.doe (CHG-1204)", "epoch": 12, "percent": 0.0, "created": STARTED - 64, "started": STARTED,
         "ended": STARTED + 600, "hypothesis": plain["hypothesis"], "experiment": plain, "admission": [],
         "timeline": [
@@ -137,7 +139,13 @@ def refuted() -> dict[str, Any]:
         slices={"fault": arm(6210, 1187, 0, buckets(1, 5000, 1.4)), "control": arm(6188, 24, 0, buckets(2, 6000))},
         excess={"errors": {"estimate": 0.187, "low": 0.161, "high": 0.214}, "p99": {"estimate": 0.21, "low": 0.09, "high": 0.33}},
     )
-    found["expectations"][0] |= {"held": 12, "looked_at": 960, "is_upheld": False}
+    found["expectations"][0] |= {
+        "held": 12,
+        "looked_at": 960,
+        "share": 0.0125,
+        "is_upheld": False,
+        "sentence": "on route shop it held for 12 of 960 answers, 1.25 %",
+    }
     found["steady"][0] |= {"value": 21.3, "is_well": False}
     found["guards"][3] |= {"value": 21.3, "is_true": True}
     found["evidence"] |= {"log_e": 212.0}
@@ -191,7 +199,7 @@ def killed() -> dict[str, Any]:
     objections = [{"code": "blockout", "sentence": "Fridays from 17:00 nothing is tried (weekend).", "is_overridden": True}]
     return document(
         state="killed", code="kill_switch", reason="kill switch by token 1f2e3d4c: checkout is down", admission=objections,
-        result=result(verdict="undecided", sentence="the run was ended after 7 s", series=series(14, 0.5)),
+        force="incident drill, agreed with the duty manager", result=result(verdict="undecided", sentence="the run was ended after 7 s", series=series(14, 0.5)),
     )  # fmt: skip
 
 
@@ -205,7 +213,16 @@ def idle() -> dict[str, Any]:
     for guard in found["guards"]:
         guard["value"] = None
     found["expectations"] = [
-        {"route": "shop", "sentence": "an answer below 500", "held": 0, "looked_at": 0, "share": 99.0, "is_upheld": None}
+        {
+            "route": "shop",
+            "sentence": "on route shop it held for 0 of 0 answers",
+            "held": 0,
+            "looked_at": 0,
+            "share": None,
+            "low": 0.0,
+            "high": 1.0,
+            "is_upheld": None,
+        }
     ]
     return document(result=found, units=0, faults={}, unharmed={}, seen=0, outside=0)
 
@@ -257,11 +274,12 @@ def hostile() -> dict[str, Any]:
     plain["inject"]["faults"][0]["headers"] = {"set": {HOSTILE: HOSTILE}, "remove": [HOSTILE]}
     plain["slice"] |= {"key": HOSTILE, "headers": {HOSTILE: HOSTILE}, "tenants": [HOSTILE]}
     plain["guards"][3]["probe"] = HOSTILE
+    plain["expect"][0] |= {"contains": HOSTILE, "regex": HOSTILE, "json": HOSTILE, "equals": {HOSTILE: HOSTILE}}
     event = {"time": STARTED, "seconds": 0.0, "event": HOSTILE, "detail": HOSTILE}
     return document(
         id=HOSTILE, name=HOSTILE, owner=HOSTILE, state=HOSTILE, code=HOSTILE, reason=HOSTILE, approved_by=HOSTILE, hypothesis=plain["hypothesis"],
         experiment=plain, admission=[{"code": HOSTILE, "sentence": HOSTILE, "is_overridden": True}], timeline=[event], faults={HOSTILE: 3},
-        unharmed={HOSTILE: 4}, result=found, journal={"entries": 3, "head": HOSTILE},
+        unharmed={HOSTILE: 4}, result=found, submitted_by=HOSTILE, force=HOSTILE, journal={"entries": 3, "head": HOSTILE},
     )  # fmt: skip
 
 

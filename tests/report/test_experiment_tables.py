@@ -32,7 +32,7 @@ def test_guards_say_how_near_they_came() -> None:
 
 def test_expectations_and_steady_state() -> None:
     """With what was found and what had to be; or that there were none."""
-    assert "Held for 12 of 960 answers." in text(tables.held(checks(RUNS["refuted"]), Of.EXPECTATION, ""))
+    assert "On route shop it held for 12 of 960 answers, 1.25 %." in text(tables.held(checks(RUNS["refuted"]), Of.EXPECTATION, ""))
     assert "27.54 to 37.26" in text(tables.held(checks(RUNS["upheld"]), Of.STEADY, ""))
     assert text(tables.held([], Of.STEADY, "None.")) == "None."
 
