@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from shadowproxy.config.declare import Json, Percent, Seconds, Size, doc
 from shadowproxy.config.tenancy import NAME
 
 KEY_PATTERN = r"(header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|cookie:[A-Za-z0-9!#$%&'*+.^_`|~-]+|client|segment:[1-9][0-9]?|trace)?"
 KEY_FORM = "header:NAME, cookie:NAME, client, segment:N or trace"
+
+
+FRAMING_FIELDS: Final = frozenset(
+    {"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""Fields, in lower case, that say where an answer ends: a fault that changed them would reach into the next answer on the connection."""
 
 
 class HeaderFaults(StrEnum):

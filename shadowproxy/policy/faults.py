@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shadowproxy.config.experiment import Corrupt, Damage, EnvoyHeaders, Fault
+from shadowproxy.config.experiment import FRAMING_FIELDS, Corrupt, Damage, EnvoyHeaders, Fault
 from shadowproxy.policy.compile import nanoseconds
 from shadowproxy.policy.delays import Chance, DelayPlan, compile_delay, fixed_delay
 
@@ -24,10 +24,7 @@ BLACK_HOLE: Final = 5
 INSTEAD_NAMES: Final = ("", "abort", "reset", "half_close", "hang", "black_hole")
 """What takes the place of upstream's answer, by number."""
 
-FRAMING: Final = frozenset({
-    b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
-})  # fmt: skip
-"""Fields that say where an answer ends: a fault that changed them would reach into the next answer on the connection."""
+FRAMING: Final = frozenset(name.encode() for name in FRAMING_FIELDS)
 
 KIB: Final = 1024
 
