@@ -53,6 +53,11 @@ class SlicePolicy:
     is_hitting: bool
 
     @property
+    def is_open(self) -> bool:
+        """Whether the slices are drawn from all requests: then `takes` need not be asked for those that are no test."""
+        return not (self.is_tagged_only or self.headers or self.tenants)
+
+    @property
     def wanted(self) -> frozenset[bytes]:
         """The lower-case names of the header fields that the decision looks at."""
         names = {name for name, _ in self.headers}
