@@ -105,7 +105,7 @@ def test_answers_are_held_against_what_is_expected(shop: Origin, proxy: Supervis
 
     def is_hit() -> bool:
         ask(proxy, 1)
-        return sum(run_of(proxy, run)["faults"].values()) > 0
+        return bool(run_of(proxy, run)["faults"])
 
     eventually(is_hit, "workers have the fault")
     ask(proxy, 40)
