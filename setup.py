@@ -11,7 +11,7 @@ import os
 from setuptools import setup
 
 DATA_PLANE = """
-    accept capture damage deadlines distort exchange faultedanswer fields forward forwarded framing gather head headbuffer inject leg
+    accept capture deadlines distort exchange faultedanswer fields forward forwarded framing gather head headbuffer inject leg
     madeup mirroring outcome part problem request_head response_head scrub scrubframes slowsender tally tcp tee trace tunnel upstream
 """
 COMPILED = (
