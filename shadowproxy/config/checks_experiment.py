@@ -81,12 +81,15 @@ def _check_fault(fault: Fault, place: str, report: Report) -> None:
         report.error(child(child(place, "abort"), "status"), "an answer's status is 200 to 599")
     if fault.corrupt is not None and bool(fault.corrupt.share) == bool(fault.corrupt.json):
         report.error(child(place, "corrupt"), "give one of share and json")
-    changed: dict[str, Iterable[str]] = {"abort.headers": fault.abort.headers if fault.abort is not None else ()}
+    changed: dict[str, Iterable[str]] = {}
+    if fault.abort is not None:
+        changed[child(child(place, "abort"), "headers")] = fault.abort.headers
     if fault.headers is not None:
-        changed |= {"headers.set": fault.headers.set, "headers.remove": fault.headers.remove}
-    for name, fields in changed.items():
+        changed[child(child(place, "headers"), "set")] = fault.headers.set
+        changed[child(child(place, "headers"), "remove")] = fault.headers.remove
+    for where, fields in changed.items():
         if FRAMING_FIELDS & {field.lower() for field in fields}:
-            report.error(child(place, name), f"none of {', '.join(sorted(FRAMING_FIELDS))}: they say where an answer ends")
+            report.error(where, f"none of {', '.join(sorted(FRAMING_FIELDS))}: they say where an answer ends")
     on_answer = (fault.first_byte, fault.headers, fault.corrupt, fault.download, fault.dribble, fault.truncate >= 0)
     if not (given or any(on_answer) or fault.delay or fault.throttle or fault.upload):
         report.error(place, "nothing goes wrong")
