@@ -14,19 +14,20 @@ What comes first decides when several are true in one tick:
 5. the end of the time; 6. the next step.
 
 A pause injects nothing and learns nothing: evidence and guards stand still, and begin anew when the run goes on. It ends when all has been well
-for RECOVERY_S. When it is not well after ENVIRONMENT_S, or for the fourth time, the run is aborted with code "environment".
+for RECOVERY_S. When it is not well after ENVIRONMENT_S, or for the fourth time in PAUSES_S, the run is aborted with code "environment".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from shadowproxy.experiments import document
 from shadowproxy.experiments.budget import Spending
 from shadowproxy.experiments.environment import Environment
 from shadowproxy.experiments.evidence import Evidence
-from shadowproxy.experiments.guards import Guards, Reading, Readings, reading_of
+from shadowproxy.experiments.guards import UNKNOWN_INTERVALS, Guards, Reading, Readings, reading_of
 from shadowproxy.experiments.ramp import Ramp
 from shadowproxy.experiments.slicecounts import Series, Slices, counts_of
 from shadowproxy.judge import wording
@@ -43,7 +44,10 @@ RECOVERY_S: Final = 5.0
 """How long all must be well before a run goes on; control is looked at over five seconds, so that ten have been good."""
 
 PAUSES: Final = 3
-"""How often a run goes on. If it is bad again each time, the fault may reach further than its slice."""
+"""How often within PAUSES_S a run goes on. If it is bad again each time, the fault may reach further than its slice."""
+
+PAUSES_S: Final = 600.0
+"""As long as the history that control is held against: a burst now and then ends no run of a day."""
 
 Action = Literal["go", "ramp", "pause", "resume", "end"]
 State = Literal["", "completed", "aborted", "expired"]
@@ -122,7 +126,9 @@ class Conductor:
         self.expected = [[0, 0] for _ in experiment.expect]
         self.end: Decision | None = None
         self.is_paused = False
-        self._pauses = 0
+        self._pauses: list[float] = []
+        self._now = 0.0
+        self._patience_s = {probe.name: UNKNOWN_INTERVALS * probe.every for probe in experiment.probes}
         self._paused_at = 0.0
         self.pause_reason = ""
         self._well_since: float | None = None
@@ -159,6 +165,7 @@ class Conductor:
 
     def _count(self, tick: Tick) -> None:
         now, counts = tick.seconds, tick.counts
+        self._now = now
         for name, value in tick.probes.items():
             known = reading_of(value, now, self.probes.get(name))
             if known is not None:
@@ -209,12 +216,13 @@ class Conductor:
         return None
 
     def _pause(self, now: float, reason: str) -> Decision:
-        if self._pauses >= PAUSES:
+        self._pauses = [begun for begun in self._pauses if now - begun < PAUSES_S]
+        if len(self._pauses) >= PAUSES:
             return self._end(
                 now, "aborted", "environment",
                 f"{reason}; it went well again {PAUSES} times while nothing was injected, so the fault may reach further than its slice",
             )  # fmt: skip
-        self._pauses += 1
+        self._pauses.append(now)
         self.is_paused = True
         self._paused_at = now
         self.pause_reason = reason
@@ -249,10 +257,15 @@ class Conductor:
     def unwell(self) -> str:
         """Which probe is outside its steady state, and by how much; "" while none is known to be."""
         for name, bounds in self.steady.items():
-            reading = self.probes.get(name)
-            if reading is not None and reading.value is not None and document.is_well(reading.value, bounds) is False:
-                return f"probe {name} is {reading.value:.6g}, outside its steady state ({document.range_of(bounds)})"
+            value = self.value_of(name)
+            if value is not None and not document.is_well(value, bounds):
+                return f"probe {name} is {value:.6g}, outside its steady state ({document.range_of(bounds)})"
         return ""
+
+    def value_of(self, probe: str) -> float | None:
+        """The last value of a probe; None before the first, and when it could not be read for UNKNOWN_INTERVALS of its intervals."""
+        reading = self.probes.get(probe)
+        return None if reading is None or self._now - reading.read > self._patience_s.get(probe, inf) else reading.value
 
     def _finish(self, now: float) -> Decision | None:
         if now < self.experiment.duration:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy.judge import quantiles, wording
-from shadowproxy.judge.rates import log_e_sample_ratio, share_interval
+from shadowproxy.judge.detectors import log_add
+from shadowproxy.judge.rates import log_e_sample_ratio, log_e_shares, share_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
 LEAST_LOOKED_AT: Final = 20
 """Answers before an expectation is called upheld."""
 
-MISMATCH_LOG_E: Final = 6.907755278982137
+MISMATCH_LOG_E: Final = log(1000)
 """Evidence of 1 in 1000 that requests are not shared out evenly: the check runs beside every experiment, and must hardly ever be wrong."""
+
+EVEN: Final = (0.5, 0.5)
+UNEVEN: Final = 1.1
+"""Factor between the slices' requests up to which nothing is said, where each request is drawn by itself."""
 
 LOPSIDED: Final = 2.0
 """Factor between the slices' requests from which units are told to be too few, or too unlike, to be compared."""
@@ -36,12 +42,15 @@ def document(conductor: Conductor) -> dict[str, Any]:
     expectations = _expectations(conductor)
     steady = _steady(conductor)
     verdict, sentence = _verdict(conductor, expectations, steady)
+    ratio = sample_ratio(conductor)
+    if ratio["is_mismatch"]:
+        sentence += f"; requests are not shared out evenly ({ratio['fault']:,} with the fault, {ratio['control']:,} without): the slices may be unlike"
     return {
         "verdict": verdict,
         "sentence": sentence,
         "slices": {"fault": slices.fault.to_plain(), "control": slices.control.to_plain()},
         "excess": {"errors": _error_excess(evidence), "p99": _tail_excess(slices, evidence.alpha)},
-        "sample_ratio": sample_ratio(conductor),
+        "sample_ratio": ratio,
         "guards": conductor.guards.to_plain(),
         "evidence": evidence.to_plain(),
         "series": conductor.series.to_plain(),
@@ -77,7 +86,9 @@ def sample_ratio(conductor: Conductor) -> dict[str, Any]:
     is_exact = part.key in EXACT_KEYS and not part.pinned
     is_mismatch = False
     if is_exact:
-        is_mismatch = log_e_sample_ratio((fault, control), (0.5, 0.5)) >= MISMATCH_LOG_E
+        # Answers that a fault holds back are not counted yet: a little less than control is no sign of anything.
+        log_e = log_add(log_e_sample_ratio((fault, control), EVEN), log_e_shares((fault, control), EVEN)) - log(2)
+        is_mismatch = log_e >= MISMATCH_LOG_E and max(fault, control) > UNEVEN * min(fault, control)
     elif not part.pinned and fault + control >= LEAST_REQUESTS:
         is_mismatch = max(fault, control) > LOPSIDED * min(fault, control)
     share = fault / (fault + control) if fault + control else None
@@ -105,8 +116,7 @@ def _expectations(conductor: Conductor) -> list[dict[str, Any]]:
 def _steady(conductor: Conductor) -> list[dict[str, Any]]:
     found = []
     for name, bounds in conductor.steady.items():
-        reading = conductor.probes.get(name)
-        value = reading.value if reading is not None else None
+        value = conductor.value_of(name)
         found.append({
             "probe": name, "baseline": bounds.get("baseline"), "value": value, "low": bounds.get("low"), "high": bounds.get("high"),
             "is_well": None if value is None else is_well(value, bounds),

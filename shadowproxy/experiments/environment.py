@@ -35,6 +35,9 @@ LAG_S: Final = 2.0
 RECENT_S: Final = 5.0
 """Over how long control is looked at to say that it is well again."""
 
+SILENCE_LEAST: Final = 3.0
+"""Answers that are usual in RECENT_S, from which it is a bad sign that there is none: by chance it is so once in twenty times."""
+
 HISTORY_LEAST: Final = 100
 """Answers of history before anything is held against it."""
 
@@ -51,7 +54,7 @@ STEPS: Final = (2.0, 5.0, 20.0)
 CERTAIN_RATE: Final = 0.95
 """The greatest error rate that is watched for."""
 
-CHANCE: Final = 0.05
+CHANCE: Final = 0.1
 """Of a single look that decides between a pause and an abort; either stops the fault."""
 
 RARE: Final = 0.001
@@ -132,7 +135,15 @@ class Environment:
         """Whether the control slice answers, fails no more than is no incident (without history: than one in a hundred), and is not slow."""
         control = self._recent.slices.control
         rate = control.error_rate
-        return rate is not None and rate <= (self._tolerated() or ABOVE) and not any(self._is_slower(control, q, RARE) for q in (0.5, 0.99))
+        if rate is None:
+            # Silence says something only where there were answers before.
+            return self._usual_answers() < SILENCE_LEAST
+        return rate <= (self._tolerated() or ABOVE) and not any(self._is_slower(control, q, RARE) for q in (0.5, 0.99))
+
+    def _usual_answers(self) -> float:
+        """How many answers of the control slice are usual in RECENT_S."""
+        seconds = SLOT_S * (self._slots[-1][0] - self._slots[0][0] + 1) if self._slots else 1.0
+        return self._history.answered / seconds * RECENT_S
 
     def is_elevated(self) -> bool:
         """Whether the control slice fails more often of late than before."""

@@ -53,9 +53,9 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The last value of a probe and when it was read, in seconds of the run; None before the first."""
+    """The last value of a probe and when it was read, in seconds of the run."""
 
-    value: float | None
+    value: float
     read: float
 
 

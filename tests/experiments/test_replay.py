@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ EXPERIMENT = an_experiment(
         {"metric": "p99", "above": 1.5},
         {"metric": "burn_rate", "above": 300, "window": "1h"},
         {"metric": "probe", "probe": "orders", "below": 5, "hold": "1s"},
-        {"metric": "units", "above": 400},
+        {"metric": "units", "above": 405},
     ],
     probes=[{"name": "orders", "url": "http://127.0.0.1:1/orders"}],
     steady_state=[{"probe": "orders", "above": 8}],
@@ -31,40 +32,33 @@ EXPERIMENT = an_experiment(
 STEADY = {"orders": {"baseline": 10.0, "low": 8.0, "high": None}}
 
 
-@st.composite
-def arms(draw: st.DrawFn) -> dict[str, Any]:
-    """An Arm with any outcomes."""
-    outcomes = st.sampled_from(["200", "404", "500", "503", "timeout", "reset", "client_gone"])
-    responses = draw(st.dictionaries(outcomes, st.integers(0, 30), max_size=3))
-    injected = draw(st.dictionaries(st.sampled_from(["503", "reset", "200"]), st.integers(1, 5), max_size=1))
-    last = draw(st.dictionaries(st.integers(700, 1050).map(str), st.integers(1, 9), max_size=4))
+def an_arm(rng: Random) -> dict[str, Any]:
+    """An Arm with any outcomes, more or less bad."""
+    outcomes = ("200", "200", "404", "500", "503", "timeout", "reset", "client_gone")
+    responses = {rng.choice(outcomes): rng.randrange(30) for _ in range(rng.randrange(4))}
+    injected = {rng.choice(("503", "reset", "200")): rng.randrange(1, 5)} if rng.random() < 0.3 else {}
+    last = {str(rng.randrange(700, 1050)): rng.randrange(1, 9) for _ in range(rng.randrange(5))}
     return {"requests": sum(responses.values()) + sum(injected.values()), "responses": responses, "last": last, "injected": injected}
 
 
-@st.composite
-def journals(draw: st.DrawFn) -> list[Tick]:
-    """Ticks in order of time, of traffic, timers and probes."""
+def a_journal(seed: int, length: int) -> list[Tick]:
+    """Ticks in order of time, of traffic, timers and probes; a few hundred seeds reach eight kinds of end."""
+    rng = Random(seed)
     now = 0.0
     ticks = []
-    for _ in range(draw(st.integers(1, 60))):
-        now += draw(st.floats(0.0, 3.0))
+    for _ in range(length):
+        now += rng.expovariate(2.0)
         told: dict[str, Any] = {}
-        if draw(st.booleans()):
-            seen = draw(st.integers(0, 60))
-            told = {
-                "epoch": 1,
-                "fault": draw(arms()),
-                "control": draw(arms()),
-                "seen": seen,
-                "unharmed": {"limit": draw(st.integers(0, seen))},
-            }
-            told |= {"expect": {"0": [draw(st.integers(0, 3)), 3]}, "units": draw(st.integers(0, 410)), "repeats": 1}
-        probes = draw(st.dictionaries(st.just("orders"), st.none() | st.floats(0, 20), max_size=1))
+        if rng.random() < 0.7:
+            seen = rng.randrange(60)
+            told = {"epoch": 1, "fault": an_arm(rng), "control": an_arm(rng), "seen": seen, "unharmed": {"limit": rng.randint(0, seen)}}
+            told |= {"expect": {"0": [rng.randint(0, 3), 3]}, "units": rng.randrange(410), "repeats": 1}
+        probes = {"orders": rng.choice((None, 9.5, 10.25, rng.uniform(0, 20)))} if rng.random() < 0.5 else {}
         ticks.append(Tick(now, told, probes))
     return ticks
 
 
-@given(journals())
+@given(st.builds(a_journal, st.integers(0, 2**32), st.integers(0, 80)))
 def test_a_replay_is_the_same_to_the_byte(ticks: list[Tick]) -> None:
     """Through JSON and back: ticks, decisions after each, and the document with its keys sorted."""
     live = Conductor(EXPERIMENT, error_budget=40.0, steady=STEADY)
