@@ -28,12 +28,12 @@ def seconds_until(due_ns: int, now_ns: int) -> float:
 class SlowSender:
     """See the module's text. The part of a transport that a connection and an exchange use."""
 
-    __slots__ = ("_connection", "_exchange", "_head_left", "_is_blocked", "_pacer", "_real", "_timer")
+    __slots__ = ("_connection", "_exchange", "_head_left", "_is_blocked", "_pacer", "_timer", "_transport")
 
     def __init__(self, connection: UpstreamConnection, exchange: Exchange, rate: int) -> None:
         self._connection = connection
         self._exchange: Exchange | None = exchange
-        self._real = connection.transport
+        self._transport = connection.transport
         self._head_left = len(exchange.wire)
         self._pacer = Pacer(rate, 0, 0, time.monotonic_ns())
         self._timer: asyncio.TimerHandle | None = None
@@ -53,7 +53,7 @@ class SlowSender:
         if self._head_left:
             head = wire[: self._head_left]
             self._head_left -= len(head)
-            self._real.write(head)
+            self._transport.write(head)
             wire = wire[len(head) :]
         if not wire:
             return
@@ -73,7 +73,7 @@ class SlowSender:
     def flush(self) -> None:
         """No limit from now on: what waits goes at once, and what comes after it past us."""
         if len(self._pacer):
-            self._real.write(self._pacer.rest())
+            self._transport.write(self._pacer.rest())
         exchange = self._exchange
         if exchange is not None:
             self._connection.is_request_sent = exchange.is_request_done
@@ -88,7 +88,7 @@ class SlowSender:
         self._pacer.rest()
         self._exchange = None
         if self._connection.transport is cast("asyncio.Transport", self):
-            self._connection.transport = self._real
+            self._connection.transport = self._transport
 
     def _wait(self, now_ns: int) -> None:
         if self._timer is None and len(self._pacer):
@@ -99,7 +99,7 @@ class SlowSender:
         now_ns = time.monotonic_ns()
         wire = self._pacer.take(now_ns)
         if wire:
-            self._real.write(wire)
+            self._transport.write(wire)
             self._watch(now_ns)
         self._unblock()
         exchange = self._exchange
@@ -130,38 +130,38 @@ class SlowSender:
 
     def pause_reading(self) -> None:
         """Read no more."""
-        self._real.pause_reading()
+        self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        self._real.resume_reading()
+        self._transport.resume_reading()
 
     def close(self) -> None:
         """Close; what waits is dropped, as the answer has come without it."""
         self.stop()
-        self._real.close()
+        self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""
         self.stop()
-        self._real.abort()
+        self._transport.abort()
 
     def is_closing(self) -> bool:
         """Whether it is closed, or about to be."""
-        return self._real.is_closing()
+        return self._transport.is_closing()
 
     def can_write_eof(self) -> bool:
         """Whether it can be half closed."""
-        return self._real.can_write_eof()
+        return self._transport.can_write_eof()
 
     def write_eof(self) -> None:
         """End our side."""
-        self._real.write_eof()
+        self._transport.write_eof()
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait, here and there."""
-        return len(self._pacer) + self._real.get_write_buffer_size()
+        return len(self._pacer) + self._transport.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the transport knows of its socket."""
-        return self._real.get_extra_info(name, default)
+        return self._transport.get_extra_info(name, default)
