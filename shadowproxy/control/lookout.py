@@ -80,6 +80,10 @@ class Lookout:
         """{index of the expectation: why it cannot be judged any more}."""
         return self._expectations.problems()
 
+    def told(self) -> dict[str, Any]:
+        """What was not judged, and why, as a run document has it: {"unknown", "dropped", "problems"}."""
+        return {"unknown": self.unknown(), "dropped": self.dropped, "problems": self.problems()}
+
     async def settle(self) -> None:
         """Wait until everything that was offered has been looked at."""
         while self._looking is not None:

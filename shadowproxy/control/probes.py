@@ -174,6 +174,8 @@ class _Watch:
         try:
             value = await (self._of_prometheus() if self.probe.kind is ProbeKind.PROMETHEUS else self._of_document())
         except Unanswered as error:
+            if not self.problem or not self.known.is_set():
+                _log.warning("probe %s has no value: %s", self.probe.name, error)
             self.value, self.problem = None, str(error)
         else:
             self.value, self.problem = value, ""

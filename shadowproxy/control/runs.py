@@ -147,6 +147,8 @@ class Run:
         self.conductor: Conductor | None = None
         self.prober: Probing | None = None
         self.lookout: Lookout | None = None
+        self.samples: Plain = {"unknown": {}, "dropped": 0, "problems": {}}
+        """Sampled answers that were not judged, as of the last document that was made."""
         self._began = 0.0
 
     def __repr__(self) -> str:
@@ -213,6 +215,8 @@ class Run:
         """All that is shown of it. JSON."""
         totals = self.totals
         entries, head = self.journal
+        if self.lookout is not None:
+            self.samples = self.lookout.told()
         return {
             "id": self.id,
             "name": self.experiment.name,
@@ -238,6 +242,7 @@ class Run:
             "unharmed": dict(sorted(totals.unharmed.items())),
             "seen": totals.seen,
             "outside": totals.outside,
+            "samples": self.samples,
             "result": self.conductor.document() if self.conductor is not None else self.result,
             "journal": {"entries": entries, "head": head},
         }
@@ -246,7 +251,7 @@ class Run:
         """A line of a list: the document without its long members."""
         document = self.document()
         result = document.pop("result")
-        for name in ("experiment", "timeline", "admission"):
+        for name in ("experiment", "timeline", "admission", "samples"):
             del document[name]
         return document | {"verdict": result.get("verdict"), "sentence": result.get("sentence", "")}
 
@@ -313,6 +318,7 @@ def _take_end(run: Run, entry: Entry) -> None:
     run.code, run.reason, run.ended = body["code"], body["reason"], entry.time
     document = body.get("document") or {}
     run.result = document.get("result", {})
+    run.samples = document.get("samples", run.samples)
     run.timeline = Timeline(document["timeline"]) if "timeline" in document else run.timeline
     run.started = document.get("started", run.started)
     run.totals.unit_count = max(run.totals.unit_count, document.get("units", 0))

@@ -32,7 +32,7 @@ async def test_what_was_found_is_told_once() -> None:
     assert lookout.take() == {"0": [0, 1], "1": [0, 1]}
     assert lookout.counts() == {"0": [1, 3], "1": [2, 3]}
     assert lookout.unknown() == {"0": 0, "1": 0}
-    assert lookout.problems() == {}
+    assert lookout.told() == {"unknown": {"0": 0, "1": 0}, "dropped": 0, "problems": {}}
     await lookout.close()
 
 

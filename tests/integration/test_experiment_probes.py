@@ -116,6 +116,7 @@ def test_answers_are_held_against_what_is_expected(shop: Origin, proxy: Supervis
     right, wrong = looked
     assert right["held"] == right["looked_at"]
     assert (wrong["held"], wrong["is_upheld"]) == (0, False)
+    assert run_of(proxy, run)["samples"] == {"unknown": {"0": 0, "1": 0}, "dropped": 0, "problems": {}}
     proxy.api("POST", f"/api/v1/experiments/{run}/stop", {"reason": "seen enough"})
     until(proxy, run, "aborted")
     assert shop.problems() == []

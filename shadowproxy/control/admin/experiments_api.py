@@ -15,6 +15,7 @@ from shadowproxy.control.admin.schema import (
     Schema,
     extended,
     list_of,
+    map_of,
     or_null,
     structure,
 )
@@ -95,6 +96,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Experiment": structure(
         **_SHOWN,
         experiment={"type": "object"},
+        samples=structure(unknown=COUNTS, dropped=COUNT, problems=map_of(STRING)),
         admission=list_of(REFUSAL),
         timeline=list_of(structure(time=NUMBER, seconds=or_null("number"), event=STRING, detail=STRING)),
         result=extended(structure(), {"verdict": _VERDICT, "sentence": STRING}),
