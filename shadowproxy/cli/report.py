@@ -64,7 +64,7 @@ def report(arguments: argparse.Namespace) -> int:
         ControlError: the file cannot be written.
     """
     gathered = collect(client.connect(arguments), arguments.route, arguments.examples)
-    text = write(gathered, _format(arguments), arguments.undecided)
+    text = write(gathered, chosen_format(arguments), arguments.undecided)
     if arguments.out is None:
         print(text, end="")
         return 0
@@ -100,7 +100,8 @@ def write(gathered: Report, kind: str, undecided: Undecided = Undecided.SKIPPED)
     return junit.text(gathered, undecided) if kind == "junit" else html.page(gathered)
 
 
-def _format(arguments: argparse.Namespace) -> str:
+def chosen_format(arguments: argparse.Namespace) -> str:
+    """One of FORMATS: what is said, else what the name of the file says."""
     if arguments.format is not None:
         return str(arguments.format)
     if arguments.output == "json":

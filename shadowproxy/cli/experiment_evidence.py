@@ -1,0 +1,356 @@
+"""`shadowproxy experiment evidence` and `verify`: what an auditor gets of a run, as one ZIP file that proves itself.
+
+    evidence.json     who, what, when, approved by whom, with which outcome
+    run.json          the run document, whole
+    journal.jsonl     the journal's entries of the run, as they are on the disk
+    report.html       the report for people
+    MANIFEST.sha256   SHA-256 of each of these, as `sha256sum --check` reads it
+
+`verify` needs no instance. It holds the manifest against the files, each entry against its own hash and the entry before it, and
+the outcome against the entries: the ticks in the journal must lead to it again. What a file cannot show by itself is that nobody
+made the whole of it anew: `--head` compares the last entry's hash with one that was kept elsewhere (the audit log names it), and
+`--journal` the entries with the instance's whole journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from shadowproxy import __version__
+from shadowproxy.cli import client
+from shadowproxy.cli.export import printable
+from shadowproxy.config.experiment_file import experiment_from_plain
+from shadowproxy.errors import ConfigError, ControlError
+from shadowproxy.experiments.journal import FIRST, Chain, Entry, first_broken
+from shadowproxy.experiments.replay import replay
+from shadowproxy.report import experiment_html, numbers
+from shadowproxy.report.experiment import Run, counts, objects, part
+from shadowproxy.report.experiment_checks import checks
+from shadowproxy.report.experiment_faults import faults, where
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+
+    from shadowproxy.cli.main import Subparsers
+
+VERSION: Final = 1
+
+MANIFEST: Final = "MANIFEST.sha256"
+FILES: Final = ("evidence.json", "run.json", "journal.jsonl", "report.html")
+
+MEMBER_LIMIT: Final = 4 * 1024 * 1024 * 1024
+"""Bytes of one file inside: more than the journal of the longest run, and no bomb."""
+
+LINE_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of one entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing that was looked at: whether it holds, and what was found."""
+
+    name: str
+    is_good: bool
+    sentence: str
+
+
+def add_evidence(subparsers: Subparsers) -> None:
+    """Add `evidence` and `verify`."""
+    parser = subparsers.add_parser(
+        "evidence",
+        help="what an auditor gets of a run: one ZIP file that proves itself",
+        description="Write who ran what, when, approved by whom and with which outcome, with the journal's entries, the report and a manifest.",
+    )
+    client.add_arguments(parser)
+    parser.add_argument("id", metavar="ID", help="of the run; by a name its newest")
+    parser.add_argument("--out", metavar="FILE.zip", required=True, help="where to write it")
+    parser.set_defaults(run=evidence)
+    parser = subparsers.add_parser(
+        "verify",
+        help="whether such a file is what was written, offline (exit 0 yes, 1 no)",
+        description="Verify a file of `experiment evidence`: manifest, hash chain, and that the journal leads to the outcome.",
+    )
+    parser.add_argument("file", metavar="FILE.zip", help="what `experiment evidence` wrote")
+    parser.add_argument("--head", metavar="HASH", default="", help="what the last entry's hash must be, from the audit log")
+    parser.add_argument(
+        "--journal", metavar="FILE", help="the instance's whole journal (NAME.experiments.jsonl), which the entries must be in"
+    )
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="how to print the result")
+    parser.set_defaults(run=verify)
+
+
+def evidence(arguments: argparse.Namespace) -> int:
+    """Write the file.
+
+    Raises:
+        AdminUnreachable: no instance answers.
+        AdminRefused: there is no such run.
+        ControlError: the run is not over, or the file cannot be written.
+    """
+    admin = client.connect(arguments)
+    path = f"/api/v1/experiments/{quote(arguments.id, safe='')}"
+    run = Run(admin.get(path), time.time(), f"shadowproxy {__version__}")
+    if not run.is_over:
+        raise ControlError(f"{run.id} is not over ({run.state}): there is no outcome to show yet")
+    lines = admin.lines(f"/api/v1/experiments/{quote(run.id, safe='')}/journal")
+    try:
+        pack(Path(arguments.out), run, lines)
+    except OSError as error:
+        raise ControlError(f"{arguments.out}: {error.strerror}") from None
+    summary = {"file": arguments.out, "id": run.id, "outcome": str(run.state), "verdict": str(run.verdict), "head": _head(run)}
+    print(
+        json.dumps(summary, indent=2)
+        if arguments.output == "json"
+        else printable(f"{arguments.out}: {run.id}, {run.state}, {run.verdict}, head {_head(run)}")
+    )
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Say whether the file is what was written: 0 when all holds, else 1.
+
+    Raises:
+        ControlError: the file, or the journal, cannot be read.
+    """
+    try:
+        found = list(examine(Path(arguments.file), head=arguments.head))
+        if arguments.journal:
+            found.append(in_journal(Path(arguments.file), Path(arguments.journal)))
+    except OSError as error:
+        raise ControlError(f"{error.filename or arguments.file}: {error.strerror or error}") from None
+    except zipfile.BadZipFile as error:
+        raise ControlError(f"{arguments.file}: {error}") from None
+    is_good = all(one.is_good for one in found)
+    if arguments.output == "json":
+        listed = [{"name": one.name, "is_good": one.is_good, "sentence": one.sentence} for one in found]
+        print(json.dumps({"file": arguments.file, "is_good": is_good, "checks": listed}, indent=2))
+    else:
+        for one in found:
+            print(printable(f"{'ok ' if one.is_good else 'BAD'} {one.name}: {one.sentence}"))
+    return 0 if is_good else 1
+
+
+def pack(path: Path, run: Run, lines: Iterable[bytes]) -> None:
+    """Write the file at `path`.
+
+    Args:
+        path: an existing file is replaced once the new one is whole.
+        run: what ended.
+        lines: the journal's, of this run.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    texts = {
+        "evidence.json": json.dumps(answers(run), indent=2).encode() + b"\n",
+        "run.json": json.dumps(run.document, indent=1).encode() + b"\n",
+        "report.html": experiment_html.page(run).encode(),
+    }
+    moment = time.gmtime(run.made_at)
+    digests: dict[str, str] = {}
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
+            for name in FILES:
+                parts = (line + b"\n" for line in lines) if name == "journal.jsonl" else iter((texts[name],))
+                digests[name] = _store(file, name, parts, moment)
+            manifest = "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+            _store(file, MANIFEST, iter((manifest,)), moment)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def answers(run: Run) -> dict[str, Any]:
+    """What an auditor asks, in one document."""
+    document = run.document
+    return {
+        "format": "shadowproxy-experiment-evidence",
+        "version": VERSION,
+        "made_at": numbers.rfc3339(run.made_at),
+        "program": run.program,
+        "run": run.id,
+        "who": {"owner": run.word("owner"), "submitted_by": run.word("submitted_by"), "approved_by": run.word("approved_by")},
+        "what": {"hypothesis": run.hypothesis, "faults": faults(run.experiment), "where": dict(where(run.experiment)), "is_dry": bool(document.get("is_dry"))},
+        "when": {name: _time(document.get(name)) for name in ("created", "started", "ended")},
+        "overridden": {
+            "reason": run.word("force"),
+            "objections": [str(one.get("sentence", "")) for one in objects(document.get("admission")) if one.get("is_overridden")],
+        },
+        "outcome": {
+            "state": str(run.state), "code": run.word("code"), "reason": run.word("reason"), "verdict": str(run.verdict), "sentence": run.sentence,
+            "checks": [{"of": str(one.of), "name": one.name, "state": str(one.state)} for one in checks(run)],
+        },
+        "affected": {"units": document.get("units"), "requests": document.get("seen"), "faults": dict(counts(document.get("faults")))},
+        "journal": part(document, "journal"),
+    }  # fmt: skip
+
+
+def examine(path: Path, *, head: str = "") -> Iterator[Found]:
+    """Look at everything that the file can prove by itself.
+
+    Args:
+        path: of the file.
+        head: what the last entry's hash must be; empty for what the run document says.
+
+    Raises:
+        OSError: it cannot be read.
+        zipfile.BadZipFile: it is no ZIP file, or a broken one.
+    """
+    with zipfile.ZipFile(path) as file:
+        manifest = _manifest(file)
+        yield manifest
+        if not manifest.is_good and set(FILES) - set(file.namelist()):
+            return
+        document = _object(file, "run.json")
+        run = Run(document, 0.0, "")
+        entries: list[Entry] = []
+        yield _chain(_lines(file), run.id, entries)
+        last = entries[-1].hash if entries else FIRST
+        wanted = head or _head(run)
+        yield Found("head", last == wanted, f"the last entry is {last}" + ("" if last == wanted else f", not {wanted}"))
+        yield _outcome(document, entries)
+
+
+def in_journal(path: Path, journal: Path) -> Found:
+    """Whether every entry of the file is in a whole journal, whose chain is verified from its beginning.
+
+    Raises:
+        OSError: one of them cannot be read.
+        zipfile.BadZipFile: the first is no ZIP file.
+    """
+    with zipfile.ZipFile(path) as file:
+        ours = {line.rstrip(b"\n") for line in _lines(file)}
+    with journal.open("rb") as lines:
+        broken = first_broken(lines)
+    if broken is not None:
+        return Found("whole journal", False, f"{journal.name} is broken at {broken}")
+    with journal.open("rb") as lines:
+        missing = len(ours - {line.rstrip(b"\n") for line in lines})
+    return Found(
+        "whole journal",
+        not missing,
+        f"{missing} of {len(ours)} entries are not in it" if missing else f"all {len(ours)} entries are in it, and its chain holds",
+    )
+
+
+def _manifest(file: zipfile.ZipFile) -> Found:
+    try:
+        stated = dict(line.split("  ", 1)[::-1] for line in file.read(MANIFEST).decode().splitlines())
+    except (KeyError, ValueError) as error:
+        return Found("manifest", False, f"it cannot be read: {error}")
+    names = file.namelist()
+    wrong = sorted(set(names) ^ {*stated, MANIFEST}) + sorted(name for name in set(names) if names.count(name) > 1)
+    wrong += [name for name in FILES if name not in stated and name not in wrong]
+    wrong += [name for name in FILES if name in stated and name in names and _digest(file, name) != stated[name]]
+    return Found(
+        "manifest", not wrong, f"these are not as it says: {', '.join(wrong)}" if wrong else f"all {len(stated)} files are as it says"
+    )
+
+
+def _chain(lines: Iterable[bytes], run: str, into: list[Entry]) -> Found:
+    """Each entry against its own hash, its number within the run, and the entry before it where that is of this run, too."""
+    chain, linked = Chain(), 0
+    for number, line in enumerate(lines, start=1):
+        before = chain.seq
+        try:
+            into.append(_next(chain, line.rstrip(b"\n"), run, is_first=not into))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            where = f"entry {into[-1].seq}" if into else "the beginning"
+            return Found("journal", False, f"line {number}, after {where}: {error}")
+        linked += len(into) > 1 and into[-1].seq == before + 1
+    if not into:
+        return Found("journal", False, "there is no entry")
+    said = f"{len(into)} entries are as they were written"
+    return Found("journal", True, f"{said}; {linked} follow directly from the one before, between the others are entries of other runs")
+
+
+def _next(chain: Chain, text: bytes, run: str, *, is_first: bool) -> Entry:
+    """The next entry of the run. Where entries of other runs lie between, which are not here, the chain goes on behind them.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    stated = json.loads(text)
+    seq, prev = int(stated["seq"]), str(stated["prev"])
+    if not is_first and seq <= chain.seq:
+        raise ValueError("is out of order")
+    if is_first or seq != chain.seq + 1:
+        chain.seq, chain.head = seq - 1, prev
+    entry = chain.read(text)
+    if entry.run != run:
+        raise ValueError(f"is of another run, {entry.run}")
+    return entry
+
+
+def _outcome(document: dict[str, Any], entries: list[Entry]) -> Found:
+    """Whether the ticks of the journal lead to the outcome that the document states."""
+    ended = [entry for entry in entries if entry.kind == "ended"]
+    if not ended:
+        return Found("outcome", False, "the journal has no end of the run")
+    body = ended[-1].body
+    state = body.get("state") or part(body, "document").get("state")
+    if state is not None and state != document.get("state"):
+        return Found("outcome", False, f"the journal says {state}, the document {document.get('state')}")
+    try:
+        experiment = experiment_from_plain(part(document, "experiment"))
+        found = json.loads(json.dumps(replay(experiment, ({"kind": entry.kind, "body": entry.body} for entry in entries))))
+    except (ConfigError, LookupError, TypeError, ValueError) as error:
+        return Found("outcome", False, f"the journal cannot be played again: {error}")
+    if found != document.get("result"):
+        return Found("outcome", False, f"the journal leads to another result: {found.get('verdict')}, {found.get('sentence')}")
+    return Found("outcome", True, f"the journal leads to the same result again: {found['verdict']}")
+
+
+def _store(file: zipfile.ZipFile, name: str, parts: Iterator[bytes], moment: time.struct_time) -> str:
+    """Put a file in, and return its digest."""
+    when = (max(1980, moment.tm_year), moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
+    entry = zipfile.ZipInfo(name, when)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    digest = hashlib.sha256()
+    with file.open(entry, "w", force_zip64=True) as out:
+        for one in parts:
+            digest.update(one)
+            out.write(one)
+    return digest.hexdigest()
+
+
+def _digest(file: zipfile.ZipFile, name: str) -> str:
+    digest = hashlib.sha256()
+    for line in _lines(file, name):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _lines(file: zipfile.ZipFile, name: str = "journal.jsonl") -> Iterator[bytes]:
+    """The lines of a file inside, with their newlines; bounded, whatever the file claims to be."""
+    if file.getinfo(name).file_size > MEMBER_LIMIT:
+        raise zipfile.BadZipFile(f"{name} is too large")
+    with file.open(name) as opened:
+        while line := opened.readline(LINE_LIMIT):
+            yield line
+
+
+def _object(file: zipfile.ZipFile, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read(name))
+    except (ValueError, KeyError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _head(run: Run) -> str:
+    return str(part(run.document, "journal").get("head") or FIRST)
+
+
+def _time(value: object) -> str | None:
+    return numbers.rfc3339(float(value)) if isinstance(value, (int, float)) else None

@@ -1,0 +1,189 @@
+"""Evidence of a run: packed, verified offline, and every change to it found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shadowproxy.cli import main
+from shadowproxy.cli.experiment_evidence import FILES, MANIFEST, examine, in_journal, pack
+from shadowproxy.config.experiment_file import experiment_to_plain
+from shadowproxy.experiments.conductor import Conductor
+from shadowproxy.experiments.journal import Chain, canonical
+from shadowproxy.report.experiment import Run
+from tests.experiments.test_replay import EXPERIMENT, STEADY, a_journal
+from tests.report.samples import NOW
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = "cart-1"
+
+
+def a_run() -> tuple[Run, list[bytes], list[bytes]]:
+    """A run that has ended, its lines, and the whole journal, in which another run's entries lie between."""
+    conductor = Conductor(EXPERIMENT, error_budget=None, steady=STEADY)
+    plain = experiment_to_plain(EXPERIMENT)
+    chain, lines, whole = Chain(), [], []
+
+    def write(run: str, kind: str, body: dict[str, Any]) -> None:
+        line = chain.write(NOW + chain.seq, run, kind, canonical(body))
+        whole.append(line)
+        if run == RUN:
+            lines.append(line)
+
+    write("", "opened", {})
+    write(RUN, "admitted", {"experiment": plain})
+    write(RUN, "armed", {"error_budget": None, "steady": STEADY})
+    for at, tick in enumerate(a_journal(4, 30)):
+        write(RUN, "tick", tick.to_plain())
+        if at % 7 == 0:
+            write("other-2", "tick", {})
+        if conductor.tick(tick).action == "end":
+            break
+    result = json.loads(json.dumps(conductor.document()))
+    write(RUN, "ended", {"state": "aborted", "code": "guard_p99", "reason": "", "document": {"result": result}})
+    document = {
+        "id": RUN, "name": "cart", "owner": "shop", "state": "aborted", "submitted_by": "token 1", "approved_by": "j.doe", "experiment": plain, "result": result,
+        "started": NOW, "ended": NOW + 30, "journal": {"entries": len(lines), "head": chain.head}, "units": 3, "seen": 9, "faults": {"delay": 9},
+        "admission": [{"code": "blockout", "sentence": "It is Friday.", "is_overridden": True}], "force": "drill",
+    }  # fmt: skip
+    write("other-2", "tick", {})
+    return Run(document, NOW + 60, "shadowproxy 0.1.0"), lines, whole
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """Evidence that is good."""
+    run, lines, _ = a_run()
+    pack(tmp_path / "e.zip", run, lines)
+    return tmp_path / "e.zip"
+
+
+def changed(path: Path, name: str, text: bytes | None, *, mend: bool = True) -> Path:
+    """The same with one file replaced or left out; `mend`: with a manifest that says so, as a forger would."""
+    with zipfile.ZipFile(path) as file:
+        parts = {one: file.read(one) for one in file.namelist()}
+    parts.pop(name)
+    if text is not None:
+        parts[name] = text
+    if mend and name != MANIFEST:
+        parts[MANIFEST] = "".join(f"{hashlib.sha256(parts[one]).hexdigest()}  {one}\n" for one in FILES if one in parts).encode()
+    out = path.with_name("changed.zip")
+    with zipfile.ZipFile(out, "w") as file:
+        for one, content in parts.items():
+            file.writestr(one, content)
+    return out
+
+
+def bad(path: Path, **options: str) -> dict[str, str]:
+    """What does not hold, by name."""
+    return {one.name: one.sentence for one in examine(path, **options) if not one.is_good}
+
+
+def test_evidence_answers_an_auditors_questions(packed: Path, tmp_path: Path) -> None:
+    """Who, what, when, approved by, outcome; and the manifest is one that sha256sum reads."""
+    with zipfile.ZipFile(packed) as file:
+        found = json.loads(file.read("evidence.json"))
+        file.extractall(tmp_path / "out")
+    assert found["who"] == {"owner": "shop", "submitted_by": "token 1", "approved_by": "j.doe"}
+    assert found["overridden"] == {"reason": "drill", "objections": ["It is Friday."]}
+    assert found["outcome"]["state"] == "aborted"
+    assert found["when"]["ended"] == "2026-09-21T14:13:50Z"
+    assert found["affected"] == {"units": 3, "requests": 9, "faults": {"delay": 9}}
+    assert subprocess.run(["sha256sum", "--check", "--strict", "--quiet", MANIFEST], cwd=tmp_path / "out", check=False).returncode == 0
+    assert bad(packed) == {}
+
+
+def test_it_is_the_same_file_each_time(packed: Path, tmp_path: Path) -> None:
+    """Two exports at one moment are the same bytes."""
+    run, lines, _ = a_run()
+    pack(tmp_path / "again.zip", run, lines)
+    assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_change_is_seen_in_the_manifest(packed: Path, name: str) -> None:
+    """A file that differs, or is missing."""
+    assert name in bad(changed(packed, name, b"{}\n", mend=False))["manifest"]
+    assert name in bad(changed(packed, name, None, mend=False))["manifest"]
+
+
+def test_a_changed_entry_is_named(packed: Path) -> None:
+    """Even when the manifest was mended: the first broken entry, by line and number."""
+    _, lines, _ = a_run()
+    lines[5] = lines[5].replace(b'"seconds":', b'"seconds": ', 1)
+    text = b"".join(line + b"\n" for line in lines)
+    found = bad(changed(packed, "journal.jsonl", text))
+    assert found["journal"].startswith("line 6, after entry ")
+    assert "was changed after it was written" in found["journal"]
+
+
+@pytest.mark.parametrize("how", ["left out", "doubled", "swapped", "cut off", "of another run", "rubbish", "empty"])
+def test_entries_cannot_be_rearranged(packed: Path, how: str) -> None:
+    """A run's own entries have no gaps and one order; what is missing at the end shows in the head."""
+    _, lines, whole = a_run()
+    if how == "left out":
+        del lines[4]
+    elif how == "doubled":
+        lines.insert(4, lines[4])
+    elif how == "swapped":
+        lines[4], lines[5] = lines[5], lines[4]
+    elif how == "cut off":
+        del lines[-1]
+    elif how == "of another run":
+        lines = whole
+    elif how == "rubbish":
+        lines[3] = b"\xff{"
+    else:
+        lines = []
+    found = bad(changed(packed, "journal.jsonl", b"".join(line + b"\n" for line in lines)))
+    assert set(found) & ({"head", "outcome"} if how == "cut off" else {"journal"})
+
+
+def test_a_prettier_outcome_does_not_follow(packed: Path) -> None:
+    """A run document with another verdict, or another state, is not what the journal leads to."""
+    run, _, _ = a_run()
+    better = run.document | {"result": run.result | {"verdict": "upheld"}}
+    assert "leads to another result" in bad(changed(packed, "run.json", json.dumps(better).encode()))["outcome"]
+    assert (
+        "the journal says aborted"
+        in bad(changed(packed, "run.json", json.dumps(run.document | {"state": "completed"}).encode()))["outcome"]
+    )
+    assert "outcome" in bad(changed(packed, "run.json", b"[]"))
+
+
+def test_a_file_that_was_made_anew_is_seen_by_its_head(packed: Path) -> None:
+    """Against a hash that was kept elsewhere."""
+    run, _, _ = a_run()
+    assert bad(packed, head=run.document["journal"]["head"]) == {}
+    assert set(bad(packed, head="0" * 64)) == {"head"}
+
+
+def test_against_the_whole_journal(packed: Path, tmp_path: Path) -> None:
+    """Entries are looked for in it, and its own chain is verified."""
+    _, _, whole = a_run()
+    journal = tmp_path / "j.jsonl"
+    journal.write_bytes(b"".join(line + b"\n" for line in whole))
+    assert in_journal(packed, journal).is_good
+    journal.write_bytes(b"".join(line + b"\n" for line in whole[:5]))
+    assert "are not in it" in in_journal(packed, journal).sentence
+    journal.write_bytes(b"".join(line + b"\n" for line in whole[1:]))
+    assert "broken at line 1" in in_journal(packed, journal).sentence
+
+
+def test_the_command_says_and_exits(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 when all holds, 1 when not, 1 and a sentence for what is no such file; in both forms."""
+    assert main.main(["experiment", "verify", str(packed)]) == 0
+    assert [line[:3] for line in capsys.readouterr().out.splitlines()] == ["ok "] * 4
+    assert main.main(["experiment", "verify", str(changed(packed, "run.json", b"{}")), "--output", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["is_good"] is False
+    for path in (tmp_path / "absent.zip", tmp_path / "text.zip"):
+        (tmp_path / "text.zip").write_text("no zip")
+        assert main.main(["experiment", "verify", str(path)]) == 1
+        assert capsys.readouterr().err.startswith("shadowproxy: ")
