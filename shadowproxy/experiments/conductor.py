@@ -177,12 +177,19 @@ class Conductor:
         if self.is_paused:
             return
         self.slices.add(slices)
+        self.evidence.expect(self._expected_errors(now))
         self.evidence.add(slices)
         self.guards.add(now, slices)
         for index, (held, looked_at) in counts.get("expect", {}).items():
             known_counts = self.expected[int(index)]
             known_counts[0] += held
             known_counts[1] += looked_at
+
+    def _expected_errors(self, now: float) -> float:
+        """Errors of both slices in a whole run, at the rate of control so far."""
+        fault, control = self.slices.fault, self.slices.control
+        rate = (control.error_rate or 0.0) * (fault.answered + control.answered)
+        return rate * self.experiment.duration / now if now > 0 else 0.0
 
     # Deciding. Each of these returns None when it has nothing to say.
 
@@ -191,9 +198,8 @@ class Conductor:
         if spent is not None:
             return self._end(now, "aborted", *spent)
         if self.evidence.is_shown:
-            return self._end(now, "aborted", "harm", document.harm(self.slices, self.evidence))
-        if self.evidence.detector.is_alarmed:
-            return self._end(now, "aborted", "harm_late", document.late_harm(self.slices, self.evidence))
+            code = "harm_late" if self.evidence.is_late else "harm"
+            return self._end(now, "aborted", code, document.harm(self.slices, self.evidence))
         tripped = self.guards.look(now, Readings(self.spending.units, self.spending.repeats, self.probes))
         guilty = next((watch for watch in tripped if not watch.is_excused(self.environment)), None)
         if guilty is not None:

@@ -193,14 +193,12 @@ def _compared(slices: Slices, evidence: Evidence) -> str:
 
 
 def harm(slices: Slices, evidence: Evidence) -> str:
-    """What shows that the slice with the fault fails more often."""
-    return f"{_compared(slices, evidence)}, which would be so by chance in at most {wording.percent(evidence.alpha)} of runs, however often one looks"
-
-
-def late_harm(slices: Slices, evidence: Evidence) -> str:
-    """What shows that it has begun to."""
-    length = f"{evidence.detector.run_length:,.0f}"
-    return f"errors have turned to the slice with the fault of late, which happens by chance once in {length} errors or less; so far {_compared(slices, evidence)}"
+    """What shows that the slice with the fault fails more often, or has begun to."""
+    compared = _compared(slices, evidence)
+    chance = f"by chance it would be so in at most {wording.percent(evidence.alpha)} of runs, however often one looks"
+    if evidence.is_late:
+        return f"errors have turned to the slice with the fault of late; so far {compared}; {chance}"
+    return f"{compared}; {chance}"
 
 
 def _failed(errors: int, answers: int) -> str:

@@ -10,9 +10,11 @@ Three things are kept of blocks:
 
 * the *martingale*, for the verdict: capital of 1 that is bet on RATIOS of the odds of an error, half of it at once and the rest bit by bit, a part
   with every error (`_kept_after`), so that harm that begins late meets bets that have not lost. The chance that it ever reaches
-  1/alpha without harm is at most alpha, over the whole run and all steps of its ramp;
-* the *detector*, for the abort: Shiryaev and Roberts' sum of such bets begun at every error, which has not been tired by hours of health.
-  Between false alarms lie run_length errors on average at least;
+  2/alpha without harm is at most alpha/2, over the whole run and all steps of its ramp;
+* the *detector*, for late harm: Shiryaev and Roberts' sum of such bets begun at every error, which has not been tired by hours of health.
+  Between false alarms lie run_length errors on average at least, and the chance of one among the first n errors is at most n/run_length. A busy service
+  has more errors in an hour than any fixed number, so that it is raised to 2/alpha times the errors that a whole run has at the present rate: that
+  costs a few errors of delay, and makes the chance of a false alarm in the whole run alpha/2;
 * the *difference* of the two error rates, by betting, once for the run and once for each step of the ramp: its interval, and whether a step is safe. Of a
   block with unlike numbers of answers as many count as the smaller slice has: the capital of a gambler is an exponential of counts, so that by Jensen's
   inequality the mean counts of such a choice have no more than the mean capital of all choices.
@@ -52,7 +54,12 @@ class Detector:
 
     def __init__(self, run_length: float) -> None:
         self.run_length = run_length
+        self._least = run_length
         self._chains = [-inf] * len(LATE_RATIOS)
+
+    def lengthen(self, run_length: float) -> None:
+        """Let at least so many errors lie between false alarms, and at least those that it began with."""
+        self.run_length = max(self._least, run_length)
 
     def restart(self) -> None:
         """Forget everything."""
@@ -81,7 +88,8 @@ class Evidence:
 
     Attributes:
         highest: the most evidence that there was at any moment, as a logarithm.
-        detector: for the abort.
+        is_late: whether the detector has alarmed at any moment.
+        detector: for late harm.
         difference: of the run's error rates.
         of_step: the same of the ramp's present step.
 
@@ -89,8 +97,9 @@ class Evidence:
 
     def __init__(self, sequential: Sequential) -> None:
         self.alpha = sequential.alpha
-        self.threshold = log(1 / sequential.alpha)
+        self.threshold = log(2 / sequential.alpha)
         self.highest = 0.0
+        self.is_late = False
         self.detector = Detector(sequential.run_length)
         self.difference = RiskDifference()
         self.of_step = RiskDifference()
@@ -108,8 +117,8 @@ class Evidence:
 
     @property
     def is_shown(self) -> bool:
-        """Whether it was shown at any moment that it does."""
-        return self.highest >= self.threshold
+        """Whether it was shown at any moment that it does: without harm with a chance of alpha at most, over the whole run."""
+        return self.highest >= self.threshold or self.is_late
 
     def add(self, tick: Slices) -> None:
         """Count what a worker told."""
@@ -133,6 +142,7 @@ class Evidence:
             ]
             self.detector.add(errors, other_errors, share)
             self.highest = max(self.highest, self.log_e)
+            self.is_late = self.is_late or self.detector.is_alarmed
         pairs = min(answers, other_answers)
         plus, minus = errors * pairs / answers, other_errors * pairs / other_answers
         # Failures that must share a pair, because there are more of them than pairs, cancel; all others count apart, which is the cautious way.
@@ -141,6 +151,10 @@ class Evidence:
         counts = plus, max(0.0, pairs - plus - minus), minus
         for difference in (self.difference, self.of_step):
             difference.update(*counts)  # type: ignore[arg-type]  # a capital takes parts of pairs as well
+
+    def expect(self, errors: float) -> None:
+        """A whole run without harm has about so many errors."""
+        self.detector.lengthen(errors * 2 / self.alpha)
 
     def begin_step(self) -> None:
         """Another share of the units has the fault: what is safe is asked anew, and what is late begins anew."""

@@ -55,7 +55,7 @@ def test_the_martingale_is_one_block_by_block(blocks: list[tuple[int, int, int, 
 
 
 def test_evidence_begins_at_none_and_grows_with_harm() -> None:
-    """Seven errors of the fault slice alone are enough for one in twenty; control's errors take away from it."""
+    """Eight errors of the fault slice alone are enough for one in twenty; control's errors take away from it."""
     evidence = Evidence(Sequential())
     assert evidence.log_e == pytest.approx(0.0, abs=1e-12)
     assert FIRST_SHARE == 0.5
@@ -63,7 +63,7 @@ def test_evidence_begins_at_none_and_grows_with_harm() -> None:
     while not evidence.is_shown:
         evidence.add(tick(10, 1, 10, 0))
         needed += 1
-    assert needed == 7
+    assert needed == 8
     evidence.add(tick(10, 0, 10, 5))
     assert evidence.log_e < evidence.highest
     assert evidence.is_shown
@@ -78,6 +78,10 @@ def test_the_detector_is_that_of_the_judge_for_slices_alike() -> None:
         assert ours.log_value == pytest.approx(judges.log_detector, abs=1e-12)
     assert [ratio / (1 + ratio) for ratio in LATE_RATIOS] == pytest.approx([0.6, 0.7, 0.8, 0.9])
     assert not ours.is_alarmed
+    ours.lengthen(1e3)
+    assert ours.run_length == 1e4
+    ours.lengthen(1e5)
+    assert ours.run_length == 1e5
     ours.restart()
     assert ours.log_value == -inf
 
@@ -139,6 +143,7 @@ def test_a_step_is_safe_after_enough_answers() -> None:
 def test_late_harm_meets_bets_that_have_not_lost() -> None:
     """After five hundred errors of both slices the verdict needs some twenty more of the fault slice, not a hundred."""
     evidence = Evidence(Sequential())
+    evidence.expect(1e9)
     for _ in range(250):
         evidence.add(tick(50, 1, 50, 1))
     more = 0
@@ -146,4 +151,4 @@ def test_late_harm_meets_bets_that_have_not_lost() -> None:
         evidence.add(tick(50, 1, 50, 0))
         more += 1
     assert 15 <= more <= 40
-    assert evidence.log_e >= log(20)
+    assert max(evidence.log_e, evidence.detector.log_value) >= log(40)
