@@ -345,7 +345,7 @@ class ClientConnection:
             self._expect_body(head, now_ns)
             self._body = body
             exchange.begin(b"", is_end=False)
-            if self.exchange is exchange:
+            if exchange.client.exchange is exchange:  # mypyc would take self.exchange for what was assigned to it above
                 self._forward_payload(exchange, payload, body)
             return
         payload = rest[: head.length]

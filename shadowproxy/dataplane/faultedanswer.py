@@ -209,11 +209,11 @@ class FaultedAnswer(Leg):
         if self._plan.is_paced and length:
             self._state = PACING
             now_ns = time.monotonic_ns()
-            self._pacer = Pacer(self._plan.download, self._plan.dribble, self._plan.dribble_ns, now_ns)
+            pacer = self._pacer = Pacer(self._plan.download, self._plan.dribble, self._plan.dribble_ns, now_ns)
             self._count("download" if self._plan.download else "dribble")
             exchange.on_answer(head, b"", is_end=False)
-            if payload and self._pacer is not None:
-                self._pacer.put(payload, now_ns)
+            if payload:
+                pacer.put(payload, now_ns)
                 self._wait_for_piece(now_ns)
             self._touch()
         else:
