@@ -30,6 +30,7 @@ from shadowproxy.control.runs import RUNS_KEPT, Past, Plain, Run
 from shadowproxy.errors import ExperimentRefused, StateError
 from shadowproxy.experiments.admission import Circumstances, admit, refusals
 from shadowproxy.experiments.allowance import error_budget
+from shadowproxy.experiments.calendar import BLOCKOUT
 from shadowproxy.experiments.lifecycle import State
 from shadowproxy.experiments.replay import replay
 
@@ -427,7 +428,8 @@ class Governor:
     def _end_in_blockouts(self) -> None:
         for run in self.active:
             with self._ends_on_error(run):
-                closures = self._equipment.closures()
+                # A calendar that cannot be read lets nothing begin; what runs is ended by blockouts that are known to hold.
+                closures = [one for one in self._equipment.closures() if one.code == BLOCKOUT]
                 if closures and not run.force:
                     self.end(run, State.ABORTED, closures[0].code, closures[0].sentence)
 

@@ -28,6 +28,7 @@ from shadowproxy.control.admin.app import build_app
 from shadowproxy.control.admin.door import Door
 from shadowproxy.control.arming import Arming
 from shadowproxy.control.audit import SYSTEM, Actor, Audit
+from shadowproxy.control.calendars import Calendars
 from shadowproxy.control.captures import Captures, plans_of
 from shadowproxy.control.counts import Counts
 from shadowproxy.control.crew import Crew
@@ -49,6 +50,7 @@ from shadowproxy.control.places import Places, Token
 from shadowproxy.control.reload import Reloader
 from shadowproxy.control.rollouts import Rollouts
 from shadowproxy.control.sinkhouse import SinkHouse
+from shadowproxy.control.traffic import RecentTraffic
 from shadowproxy.errors import ControlError, ShadowproxyError
 from shadowproxy.redaction import Rules, Scrubber, load_key
 from shadowproxy.store import open_store, path_of
@@ -143,6 +145,8 @@ class Supervisor:
         self.judging.findings.exemplars = self.exemplars.ids
         self.judging.findings.fields = self._fields_of
         self.notifier = Notifier()
+        self.calendars = Calendars(config.experiments.blockouts)
+        self.traffic = RecentTraffic(self.counts, time.monotonic)
         self.governor = self._make_governor(config)
         self.rollouts = Rollouts(
             config, self.store, self.audit, self.arming, is_killed=lambda: self.crew.is_killed, on_event=self._note_rollout
@@ -231,6 +235,8 @@ class Supervisor:
         await self.switch.restore()
         self._spawn(self.governor.restore())
         await self.rollouts.restore()
+        for case in self.rollouts.cases.values():
+            self._note_rollout(case, "restore")
         await self.evidence.restore()
         self._admin_socket = bind_one(config.admin.address, "admin")
         self.listeners.open(config.listen, config.workers)
@@ -242,6 +248,7 @@ class Supervisor:
         self._door = Door(self._runner)
         await self._door.open(self._admin_socket)
         self._announce(self.token)
+        self._spawn(self.calendars.keep())
         self._spawn(self.exemplars.keep())
         self._spawn(self.evidence.keep())
         self._spawn(self.rollouts.keep())
@@ -329,6 +336,7 @@ class Supervisor:
             self.crew.repeat_policy()
         self.crew.rotation_problem = self.passports.problem or self.crew.rotation_problem
         self.access.configure(config.access_log)
+        self.calendars.follow(config.experiments.blockouts)
         self.governor.follow(config)
         self.rollouts.follow(config)
         self.evacuations.follow(config)
@@ -358,7 +366,14 @@ class Supervisor:
 
     def _make_governor(self, config: Config) -> Governor:
         told = Told(self.exposures, self.notifier, lambda: self.config.experiments.deny)
-        equipment = Equipment(is_killed=lambda: self.crew.is_killed, on_event=told.event, on_units=told.units)
+        equipment = Equipment(
+            is_killed=lambda: self.crew.is_killed,
+            closures=self.calendars.closures,
+            traffic=self.traffic.of,
+            rollouts=lambda: frozenset(route for route, case in self.rollouts.cases.items() if case.is_open),
+            on_event=told.event,
+            on_units=told.units,
+        )
         return Governor(
             config,
             self.places.journal,
@@ -374,11 +389,8 @@ class Supervisor:
         self.rollouts.kill()
         self.judging.leave_out_under_way()
 
-    def _note_rollout(self, case: Case, event: str) -> None:
-        if event in {"start", "step", "complete"}:
-            self.exposures.note_rollout(case.id, case.route, case.rollout, case.percent, time.time(), deny=self.config.experiments.deny)
-        elif event == "roll_back":
-            self.exposures.note_end(case.id, "rolled back", time.time())
+    def _note_rollout(self, case: Case, _event: str) -> None:
+        self.exposures.note_case(case, time.time(), deny=self.config.experiments.deny)
 
     def _kill_by_file(self, path: str) -> None:
         if not self.crew.is_killed:
@@ -394,6 +406,7 @@ class Supervisor:
     def _take_tally(self, account: Account, tally: Message) -> None:
         self.judging.add(account, tally)
         self.leaks.add(tally)
+        self.traffic.note()
 
     def _judge_bodies(self, pairs: list[dict[str, Any]]) -> None:
         pairs = self.judging.take_captured(pairs)

@@ -29,6 +29,9 @@ ABORTING: Final = frozenset(
 )
 """Metrics that tell of harm. Units and repeats only count how far the experiment went, which it does by being one."""
 
+RUSH: Final = 4.0
+"""Traffic may grow to so many times what it is before a guard counts as one that cannot trip."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -186,7 +189,7 @@ def _flaw(guard: Guard, experiment: Experiment, traffic: Traffic | None) -> str:
         return ""
     looked_s = min(guard.window or experiment.duration, experiment.duration)
     requests = traffic.requests_per_s * experiment.slice.percent / 100.0 * looked_s
-    if requests < guard.least and not experiment.slice.pinned:
+    if RUSH * requests < guard.least and not experiment.slice.pinned:
         return f"{guard.metric} needs {guard.least} requests in {looked_s:g} s, and the slice has about {requests:.2g}"
     return ""
 

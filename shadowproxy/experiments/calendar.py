@@ -177,6 +177,7 @@ def _of_events(content: bytes, zone: ZoneInfo, start: datetime, end: datetime) -
         from icalendar import Calendar  # noqa: PLC0415
     except ImportError:
         raise CalendarUnreadable(f"{NEEDED} iCalendar files") from None
+    _check_nesting(content)
     try:
         for calendar in Calendar.from_ical(content, multiple=True):
             _check_events(calendar)
@@ -189,6 +190,21 @@ def _of_events(content: bytes, zone: ZoneInfo, start: datetime, end: datetime) -
         raise
     except Exception as error:  # noqa: BLE001  the libraries raise whatever a malformed value leads to
         raise CalendarUnreadable(f"not an iCalendar file: {type(error).__name__}: {error}") from None
+
+
+def _check_nesting(content: bytes) -> None:
+    """Refuse a file that was cut off: the reader would leave out what is not whole, and the freeze with it."""
+    within: list[bytes] = []
+    calendars = 0
+    for line in content.splitlines():
+        word, _, name = line.strip().upper().partition(b":")
+        if word == b"BEGIN":
+            within.append(name)
+            calendars += len(within) == 1
+        elif word == b"END" and (not within or within.pop() != name):
+            raise CalendarUnreadable(f"not an iCalendar file: {name.decode(errors='replace')[:40]} ends and did not begin")
+    if within or not calendars:
+        raise CalendarUnreadable("not an iCalendar file: it is cut off" if within else "not an iCalendar file: it holds no calendar")
 
 
 def _check_events(calendar: Any) -> None:
