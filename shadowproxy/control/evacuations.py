@@ -176,6 +176,11 @@ class Evacuations:
             self._end(drill, f"ended by {actor.name}", actor, request_id)
         return [self._document(drill) for drill in ended]
 
+    @property
+    def late(self) -> Mapping[tuple[str, str], int]:
+        """By fleet and endpoint, requests that evacuated endpoints got for want of others."""
+        return self._counts.late
+
     def documents(self) -> list[Plain]:
         """What is evacuated, then what was, the newest first."""
         return [self._document(drill) for drill in (*self.drills, *reversed(self.over))]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import resource
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -17,7 +16,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from shadowproxy import __version__
-from shadowproxy.control import comparison
+from shadowproxy.control import comparison, rollout_metrics
+from shadowproxy.control.metric_spec import COUNTER, GAUGE, HISTOGRAM, Spec
 from shadowproxy.judge import sketch
 from shadowproxy.judge.bodies.fieldcounts import Standing
 from shadowproxy.judge.verdict import Outcome
@@ -42,22 +42,6 @@ BOUNDARIES_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0
 _EDGES: Final = tuple(sketch.nearest_bucket(boundary * comparison.NS) for boundary in BOUNDARIES_S)
 BOUNDS: Final = tuple(f"{sketch.edge_ns(edge) / comparison.NS:.9f}".rstrip("0") for edge in _EDGES)
 """The `le` labels."""
-
-COUNTER: Final = "counter"
-GAUGE: Final = "gauge"
-HISTOGRAM: Final = "histogram"
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """One metric. `name` is the one that queries use (counters end in _total)."""
-
-    name: str
-    kind: str
-    unit: str
-    labels: tuple[str, ...]
-    meaning: str
-
 
 _MIRROR: Final = ("route", "mirror")
 _FLEET: Final = ("fleet", "endpoint")
@@ -307,6 +291,7 @@ SPECS: Final[tuple[Spec, ...]] = (
     ),
     Spec("shadowproxy_ledger_set_aside_total", COUNTER, "files", (), "Corrupt ledgers that were renamed, and begun anew."),
     Spec("shadowproxy_ledger_dropped_statuses_total", COUNTER, "rows", (), "Rows whose answer was not noted, as the disk was too slow."),
+    *rollout_metrics.SPECS,
     Spec("shadowproxy_audit_up", GAUGE, "boolean", (), "1 while audit records reach their file."),
     Spec("shadowproxy_audit_dropped_total", COUNTER, "records", (), "Audit records that did not reach their file."),
     Spec(
@@ -350,6 +335,7 @@ class Exposition(Collector):
         _fleets(self._supervisor, sampled)
         _workers(self._supervisor, sampled)
         _control(self._supervisor, sampled)
+        rollout_metrics.collect(self._supervisor.rollouts, self._supervisor.evacuations, sampled.add)
         yield from families.values()
 
 

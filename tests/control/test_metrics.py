@@ -11,11 +11,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shadowproxy import logbuckets
-from shadowproxy.control.metrics import BOUNDARIES_S, BOUNDS, COUNTER, HISTOGRAM, SPECS
+from shadowproxy.control.metric_spec import COUNTER, HISTOGRAM
+from shadowproxy.control.metrics import BOUNDARIES_S, BOUNDS, SPECS
 from shadowproxy.control.sinkhouse import SinkCounts
 from tests.control.conftest import Api, until
 from tests.control.test_counts import full_tally
 from tests.control.test_leaks import call
+from tests.control.test_rollout_case import case
 from tests.judge.ticks import World
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -62,6 +64,8 @@ async def test_every_documented_metric_is_collected(api: Api) -> None:
     supervisor.counts.add(supervisor.counts.accounts[0], {"type": "tally", "tests": tests})
     supervisor.leaks.add({"leaks": [call()], "leaks_dropped": 1})
     supervisor.sinks.counts["orders"] = SinkCounts(Counter({"201": 1}))
+    supervisor.rollouts.cases["all"] = case()
+    supervisor.counts.late["live", "http://127.0.0.1:1"] += 1
     _, _, text = await api("GET", "/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}
     for spec in SPECS:
