@@ -22,6 +22,7 @@ from shadowproxy.control.admin.page import Page
 from shadowproxy.control.admin.problem import Refusal, of_error, problem
 from shadowproxy.control.admin.rollouts import RolloutViews
 from shadowproxy.control.admin.sinks import SinkViews
+from shadowproxy.control.admin.whois import WhoisViews
 from shadowproxy.control.audit import Actor
 from shadowproxy.errors import ShadowproxyError
 
@@ -62,6 +63,7 @@ def build_app(supervisor: Supervisor) -> web.Application:
         LedgerViews(supervisor),
         ExperimentViews(supervisor),
         RolloutViews(supervisor),
+        WhoisViews(supervisor),
         Gates(supervisor),
         Page(),
     ):

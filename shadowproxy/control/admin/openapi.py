@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from shadowproxy import __version__
-from shadowproxy.control.admin import experiments_api, ledger_api, rollouts_api
+from shadowproxy.control.admin import experiments_api, ledger_api, rollouts_api, whois_api
 from shadowproxy.control.admin.schema import COUNT as _COUNT
 from shadowproxy.control.admin.schema import COUNTS as _COUNTS
 from shadowproxy.control.admin.schema import FLAG as _FLAG
@@ -164,6 +164,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *ledger_api.ENDPOINTS,
     *experiments_api.ENDPOINTS,
     *rollouts_api.ENDPOINTS,
+    *whois_api.ENDPOINTS,
     Endpoint("GET", "/api/v1/config", "get_config", "The config in force; its ETag goes into If-Match of a PUT.", schema="Config"),
     Endpoint(
         "PUT",
@@ -455,6 +456,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     **ledger_api.SCHEMAS,
     **experiments_api.SCHEMAS,
     **rollouts_api.SCHEMAS,
+    **whois_api.SCHEMAS,
     "Config": _object(generation=_COUNT, digest=_TEXT, file=_or_null("string"), config={"type": "object"}),
     "Changed": _object(result={"type": "string", "enum": ["ok", "unchanged"]}, generation=_COUNT, digest=_TEXT, unanswered_workers=_SLOTS),
     "Switched": _object(
