@@ -202,11 +202,13 @@ class Conductor:
             return self._end(now, "aborted", code, document.harm(self.slices, self.evidence))
         tripped = self.guards.look(now, Readings(self.spending.units, self.spending.repeats, self.probes))
         guilty = next((watch for watch in tripped if not watch.is_excused(self.environment)), None)
-        if guilty is not None:
+        if guilty is None and tripped and (self._may_pause(now) or self.environment.is_alarmed):
+            return self._pause(now, f"{tripped[0].sentence}; the control slice has moved as well, which has no fault")
+        if tripped:
+            # What was excused again and again, and control has no incident of its own, is not excused for ever.
+            guilty = guilty or tripped[0]
             guilty.has_tripped = True
             return self._end(now, "aborted", guilty.code, guilty.sentence)
-        if tripped:
-            return self._pause(now, f"{tripped[0].sentence}; the control slice has moved as well, which has no fault")
         return None
 
     def _pause_if_environment(self, now: float) -> Decision | None:
@@ -221,13 +223,15 @@ class Conductor:
             return self._pause(now, f"{unwell}, and the slice with the fault is not shown to fail more often than control")
         return None
 
-    def _pause(self, now: float, reason: str) -> Decision:
+    def _may_pause(self, now: float) -> bool:
+        """Whether the run has not been paused too often of late."""
         self._pauses = [begun for begun in self._pauses if now - begun < PAUSES_S]
-        if len(self._pauses) >= PAUSES:
-            return self._end(
-                now, "aborted", "environment",
-                f"{reason}; it went well again {PAUSES} times while nothing was injected, so the fault may reach further than its slice",
-            )  # fmt: skip
+        return len(self._pauses) < PAUSES
+
+    def _pause(self, now: float, reason: str) -> Decision:
+        if not self._may_pause(now):
+            last = f"it went well again {PAUSES} times while nothing was injected, so the fault may reach further than its slice"
+            return self._end(now, "aborted", "environment", f"{reason}; {last}")
         self._pauses.append(now)
         self.is_paused = True
         self._paused_at = now

@@ -57,6 +57,9 @@ CERTAIN_RATE: Final = 0.95
 CHANCE: Final = 0.1
 """Of a single look that decides between a pause and an abort; either stops the fault."""
 
+STIR: Final = 0.25
+"""The same of the last RECENT_S: at little traffic an incident begins with a single error of control, which is no rarer."""
+
 RARE: Final = 0.001
 """Of a look that is repeated many times a second, before a paused experiment goes on."""
 
@@ -147,7 +150,7 @@ class Environment:
 
     def is_elevated(self) -> bool:
         """Whether the control slice fails more often of late than before."""
-        return self._has_more_errors(self._recent.slices.control)
+        return self._has_more_errors(self._recent.slices.control, CHANCE)
 
     def resume(self) -> None:
         """The experiment goes on: what was unlike history is over, and is none of it."""
@@ -161,7 +164,7 @@ class Environment:
         """Whether an error rate above `bound` (a share) of the fault slice is the environment's doing."""
         fault, control = window.fault, window.control
         rate, other = fault.error_rate, control.error_rate
-        if rate is None or other is None or not (other > bound or self._has_more_errors(control)):
+        if rate is None or other is None or not (other > bound or self._has_more_errors(control, CHANCE) or self._stirs()):
             return False
         before = self._history.error_rate or 0.0
         if rate - max(0.0, other - before) <= bound:
@@ -189,11 +192,15 @@ class Environment:
         before = self._usual_latency(q)
         return before is not None and tail(control.above(bucket_of(before)), sum(control.last.values()), 1 - q) <= chance
 
-    def _has_more_errors(self, control: Counts) -> bool:
+    def _stirs(self) -> bool:
+        """Whether control has had more errors of late than is usual: at little traffic, one."""
+        return self._has_more_errors(self._recent.slices.control, STIR)
+
+    def _has_more_errors(self, control: Counts, chance: float) -> bool:
         history = self._history
         if history.answered < HISTORY_LEAST:
             return False
-        return tail(control.errors, control.answered, (history.errors + 1) / (history.answered + 2)) <= CHANCE
+        return tail(control.errors, control.answered, (history.errors + 1) / (history.answered + 2)) <= chance
 
 
 def tail(successes: int, trials: int, chance: float) -> float:

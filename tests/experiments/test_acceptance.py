@@ -116,15 +116,19 @@ def test_harm_after_an_hour_is_found_as_soon_as_at_once() -> None:
     assert median(late) <= 4 * early, (late, early)
 
 
-@pytest.mark.parametrize(("rate", "incident"), [(20.0, 0.6), (200.0, 0.3), (200.0, 0.9), (2000.0, 0.1)])
-def test_an_incident_in_both_slices_ends_as_environment(rate: float, incident: float) -> None:
-    """From 20 to 2,000 requests a second and slice, on a tenth to nine tenths of the answers: never more than a few runs are aborted by a guard."""
+@pytest.mark.parametrize(("rate", "incident", "share"), [(20.0, 0.6, 0.9), (200.0, 0.3, 0.97), (200.0, 0.9, 0.97), (2000.0, 0.1, 0.97)])
+def test_an_incident_in_both_slices_ends_as_environment(rate: float, incident: float, share: float) -> None:
+    """From 20 to 2,000 requests a second and slice, on a tenth to nine tenths of the answers: hardly ever is a run aborted by its guard.
+
+    Runs that their guard ended before the incident are left out: five per cent of 200 answers are so by chance now and then.
+    """
     codes = []
     for seed in SEEDS:
         conductor = Conductor(an_experiment(guards=[ERROR_RATE], sequential=DEAF))
-        world = World(seed, rate=rate, incident=lambda now: incident if now > 40 else 0.0)
-        codes.append(run(conductor, world, 120)[-1][1].code)
-    assert codes.count("environment") >= 0.95 * len(codes), codes
+        when, ended = run(conductor, World(seed, rate=rate, incident=lambda now: incident if now > 20 else 0.0), 120)[-1]
+        codes += [ended.code] if when > 20 else []
+    assert len(codes) >= 0.8 * len(SEEDS)
+    assert codes.count("environment") >= share * len(codes), codes
 
 
 @pytest.mark.parametrize(("rate", "harm"), [(20.0, 0.6), (200.0, 0.1), (200.0, 0.9), (2000.0, 0.06)])

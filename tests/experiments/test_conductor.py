@@ -130,6 +130,20 @@ def test_an_incident_that_comes_back_each_time_ends_the_run() -> None:
     assert "may reach further than its slice" in ended.reason
 
 
+def test_a_guard_is_not_excused_for_ever() -> None:
+    """Control has an error now and then, never an incident: after three pauses the guard is right."""
+    conductor = Conductor(an_experiment(guards=[{"metric": "error_rate", "above": 5}], sequential=DEAF))
+    conductor.tick(Tick(1.0, counts((100, 0), (200, 0))))
+    conductor.tick(Tick(5.0, counts((1, 0), (1, 0))))
+    actions, now = [], 20.0
+    while conductor.end is None:
+        told = counts((20, 0), (20, 0)) if conductor.is_paused else counts((20, 2), (20, 1))
+        now += 2.0
+        actions.append(conductor.tick(Tick(now, told)).action)
+    assert actions.count("pause") == actions.count("resume") == PAUSES
+    assert conductor.end.code == "guard_error_rate"
+
+
 def test_latency_of_both_slices_is_the_environment() -> None:
     """All answers take eight times as long: the guard of the p99 pauses, and while control is slow the run does not go on."""
     conductor = Conductor(an_experiment(guards=[{"metric": "p99", "above": 0.5}]))
