@@ -46,6 +46,13 @@ VERSION: Final = 1
 MANIFEST: Final = "MANIFEST.sha256"
 FILES: Final = ("evidence.json", "run.json", "journal.jsonl", "report.html")
 
+PATH: Final = "/api/v1/experiments"
+
+DURABLE_S: Final = 3.0
+"""How long the end of a run may take to be on the disk."""
+
+LOOK_S: Final = 0.2
+
 MEMBER_LIMIT: Final = 4 * 1024 * 1024 * 1024
 """Bytes of one file inside: more than the journal of the longest run, and no bomb."""
 
@@ -88,30 +95,40 @@ def add_evidence(subparsers: Subparsers) -> None:
 
 
 def evidence(arguments: argparse.Namespace) -> int:
-    """Write the file.
+    """Write the file, and verify it: 1 when it does not hold.
 
     Raises:
         AdminUnreachable: no instance answers.
         AdminRefused: there is no such run.
         ControlError: the run is not over, or the file cannot be written.
     """
-    admin = client.connect(arguments)
-    path = f"/api/v1/experiments/{quote(arguments.id, safe='')}"
-    run = Run(admin.get(path), time.time(), f"shadowproxy {__version__}")
-    if not run.is_over:
-        raise ControlError(f"{run.id} is not over ({run.state}): there is no outcome to show yet")
-    lines = admin.lines(f"/api/v1/experiments/{quote(run.id, safe='')}/journal")
-    try:
-        pack(Path(arguments.out), run, lines)
-    except OSError as error:
-        raise ControlError(f"{arguments.out}: {error.strerror}") from None
-    summary = {"file": arguments.out, "id": run.id, "outcome": str(run.state), "verdict": str(run.verdict), "head": _head(run)}
-    print(
-        json.dumps(summary, indent=2)
-        if arguments.output == "json"
-        else printable(f"{arguments.out}: {run.id}, {run.state}, {run.verdict}, head {_head(run)}")
-    )
-    return 0
+    admin, out = client.connect(arguments), Path(arguments.out)
+    deadline = time.monotonic() + DURABLE_S
+    while True:
+        run = Run(admin.get(f"{PATH}/{quote(arguments.id, safe='')}"), time.time(), f"shadowproxy {__version__}")
+        if not run.is_over:
+            raise ControlError(f"{run.id} is not over ({run.state}): there is no outcome to show yet")
+        try:
+            pack(out, run, admin.lines(f"{PATH}/{quote(run.id, safe='')}/journal"))
+            wrong = [one for one in examine(out) if not one.is_good]
+        except OSError as error:
+            raise ControlError(f"{arguments.out}: {error.strerror}") from None
+        if not wrong or time.monotonic() > deadline:
+            break
+        time.sleep(LOOK_S)  # the last entries of a run that has just ended are still on their way to the disk
+    _tell(arguments, run, wrong)
+    return 1 if wrong else 0
+
+
+def _tell(arguments: argparse.Namespace, run: Run, wrong: list[Found]) -> None:
+    if arguments.output == "json":
+        problems = [f"{one.name}: {one.sentence}" for one in wrong]
+        summary = {"file": arguments.out, "id": run.id, "outcome": str(run.state), "verdict": str(run.verdict), "head": _head(run)}
+        print(json.dumps({**summary, "is_good": not wrong, "problems": problems}, indent=2))
+        return
+    print(printable(f"{arguments.out}: {run.id}, {run.state}, {run.verdict}, head {_head(run)}"))
+    for one in wrong:
+        print(printable(f"BAD {one.name}: {one.sentence}"))
 
 
 def verify(arguments: argparse.Namespace) -> int:

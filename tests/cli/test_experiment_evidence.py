@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shadowproxy.cli import main
+from shadowproxy.cli import client, experiment_evidence, main
 from shadowproxy.cli.experiment_evidence import FILES, MANIFEST, examine, in_journal, pack
 from shadowproxy.config.experiment_file import experiment_to_plain
 from shadowproxy.experiments.conductor import Conductor
@@ -175,6 +175,46 @@ def test_against_the_whole_journal(packed: Path, tmp_path: Path) -> None:
     assert "are not in it" in in_journal(packed, journal).sentence
     journal.write_bytes(b"".join(line + b"\n" for line in whole[1:]))
     assert "broken at line 1" in in_journal(packed, journal).sentence
+
+
+class Known:
+    """An admin API whose journal lags behind at first."""
+
+    def __init__(self, late: int) -> None:
+        self.late = late
+        self.run, self.journal, _ = a_run()
+
+    def get(self, _: str) -> dict[str, Any]:
+        """The run."""
+        return self.run.document
+
+    def lines(self, _: str) -> list[bytes]:
+        """Its entries, the last too late for some time."""
+        self.late -= 1
+        return self.journal[:-1] if self.late >= 0 else self.journal
+
+
+def test_a_file_is_verified_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The end of a run may take a moment to be on the disk; what does not hold is written, said, and exit 1."""
+    out = tmp_path / "e.zip"
+    for late, code in ((0, 0), (2, 0), (10**6, 1)):
+        monkeypatch.setattr(experiment_evidence, "DURABLE_S", 0.5 if code else 30.0)
+        monkeypatch.setattr(client, "connect", lambda _, late=late: Known(late))
+        assert main.main(["experiment", "evidence", RUN, "--out", str(out)]) == code
+        assert ("BAD head" in capsys.readouterr().out) == bool(code)
+    assert out.exists()
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_run_that_is_not_over_has_no_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no outcome."""
+    known = Known(0)
+    known.run.document["state"] = "running"
+    monkeypatch.setattr(client, "connect", lambda _: known)
+    assert main.main(["experiment", "evidence", RUN, "--out", str(tmp_path / "e.zip")]) == 1
+    assert "is not over (running)" in capsys.readouterr().err
 
 
 def test_the_command_says_and_exits(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
