@@ -268,7 +268,7 @@ class Armed:
         return Sampled(Kept(shared.purse, messages.SAMPLE_BYTES, SAMPLES_MEMORY), route)
 
     def keep(self, sampled: Sampled) -> None:
-        """An answer that was looked at is whole."""
+        """An answer that is to be looked at is whole, or will never be."""
         self._samples.append(sampled)
 
     def tell_soon(self) -> None:
@@ -328,8 +328,8 @@ class RunPart(Part):
         self._sampled: Sampled | None = None
 
     def on_answer(self, exchange: Exchange, head: ResponseHead, payload: bytes) -> None:
-        """Keep it, if an expectation is to look at it."""
-        sampled = self._armed.sample(self._route) if self._is_fault else None
+        """Keep it, if an expectation is to look at it. An answer to HEAD has no body, and tells nothing of what GET would bring."""
+        sampled = self._armed.sample(self._route) if self._is_fault and exchange.method != b"HEAD" else None
         if sampled is not None:
             self._sampled = sampled
             sampled.status = head.status
@@ -350,8 +350,12 @@ class RunPart(Part):
         self._armed.tell_soon()
 
     def failed(self, ended: int) -> None:
-        """Count it."""
+        """Count it. Whoever waited for an answer got none: to an expectation that is one that is wrong, and not one less."""
         self._tally.failed(ended)
+        if self._is_fault and (sampled := self._sampled or self._armed.sample(self._route)) is not None:
+            self._sampled = None
+            sampled.status = 0
+            self._armed.keep(sampled)
         self._let_go()
 
     def injected(self, status: int) -> None:

@@ -40,7 +40,7 @@ Exposure {epoch: int, fault: Arm, control: Arm, outside: requests of its routes 
     that got no fault}, seen: requests in the slice, units: {hash: n, of units with the fault}, units_dropped: n, samples: [Sample, ...], over: why it is
     over here ("" while it is not)}; at every moment seen = sum of faults by request + sum of unharmed + pending.
     Arm {requests: n, responses: {outcome: n}, last: {bucket: n}, injected: {outcome: n, answers that we made up}}
-    Sample {route, status, headers: [[name, value], ...], body: base64 of at most SAMPLE_BYTES, cut: bool}
+    Sample {route, status (0: there was no whole answer), headers: [[name, value], ...], body: base64 of at most SAMPLE_BYTES, cut: bool}
 Split {route, live: fleet, to: fleet, percent, unit, salt, pinned: [units], first: [units], denied: [units], epoch}: requests that would go to `live`
     are shared out as policy/splits.py says.
 Halves {epoch, stable: Side, canary: Side (the two that are compared), more: Side, ring: Side (others on the new version: beyond one half of all, or

@@ -86,9 +86,11 @@ class Predicate:
         """Whether the answer is what is expected; None when nobody can say. Takes SEARCH_S and some milliseconds at the most.
 
         Args:
-            sample: {status, headers: [[name, value], ...], body: base64, cut: whether the body is longer}.
+            sample: {status (0: there was no whole answer), headers: [[name, value], ...], body: base64, cut: whether the body is longer}.
         """
         status = int(sample["status"])
+        if not status:
+            return False
         if status not in self._statuses if self._statuses else status >= 500:
             return False
         if not self.asks_bodies:

@@ -313,6 +313,35 @@ def test_answers_to_units_with_the_fault_are_sampled() -> None:
     assert room.worker.experiments.purse.held == 0
 
 
+def _statuses(room: Lab) -> list[int]:
+    for action in room.due:
+        action()
+    return [sample["status"] for message in room.exposures for sample in message["experiments"]["one-1"]["samples"]]
+
+
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nsome"])
+def test_an_answer_that_never_came_or_broke_off_is_looked_at_as_well(beginning: bytes) -> None:
+    """Whoever waits for a fallback and gets a 502 did not get it: a sample without a status, and not one sample less."""
+    room, client, live = lab()
+    room.arm(armed(experiment={"expect": [{"route": "all"}]}))
+    room.lease()
+    client.says(f"POST / HTTP/1.1\r\nHost: a\r\nX-User-Id: {_victim()}\r\nContent-Length: 0\r\n\r\n".encode())
+    live.says(*([beginning] if beginning else []))
+    live.is_lost()
+    assert _statuses(room) == [0]
+    assert room.worker.experiments.purse.held == 0
+
+
+def test_an_answer_to_head_tells_nothing_of_a_body() -> None:
+    """What has no body by its method is not held against what a body must be."""
+    room, client, live = lab()
+    room.arm(armed(experiment={"expect": [{"route": "all", "contains": "ok"}]}))
+    room.lease()
+    client.says(f"HEAD / HTTP/1.1\r\nHost: a\r\nX-User-Id: {_victim()}\r\n\r\n".encode())
+    live.says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+    assert _statuses(room) == []
+
+
 def test_a_client_that_leaves_is_counted_in_its_arm() -> None:
     """Each request of an arm has one end."""
     room, client, _ = lab()

@@ -44,6 +44,7 @@ def sample(body: Any = b"", status: int = 200, *, cut: bool = False, route: str 
     [
         ({}, sample(status=404), True),
         ({}, sample(status=500), False),
+        ({}, sample(status=0), False),
         ({"status": [503]}, sample(status=503), True),
         ({"status": [200, 206]}, sample(status=204), False),
         ({"contains": "top"}, sample(b"our top sellers"), True),
