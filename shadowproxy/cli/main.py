@@ -21,6 +21,7 @@ from shadowproxy.cli import (
     compare,
     demo,
     diff,
+    experiment,
     explain,
     gates,
     guard,
@@ -35,6 +36,7 @@ from shadowproxy.cli import (
     sink,
     status,
     verdict,
+    whois,
 )
 from shadowproxy.errors import AdminUnreachable, ConfigError, ShadowproxyError
 
@@ -65,12 +67,14 @@ GROUPS: Final[tuple[Group, ...]] = (
     kill,
     rollout,
     judge,
+    experiment,
     guard,
     passport,
     sink,
     leaks,
     ledger,
     audit,
+    whois,
 )
 
 FAILED: Final = 1
