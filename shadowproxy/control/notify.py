@@ -49,7 +49,6 @@ GRACE_S: Final = 2.0
 TEXT_LIMIT: Final = 1000
 """Characters of one text of the payload."""
 
-_ANSWER_LIMIT: Final = 65536
 _AGAIN: Final = frozenset({408, 425, 429})
 """Refusals that another attempt may change, beside those from 500 on."""
 
@@ -91,6 +90,7 @@ class Notifier:
         """Transitions that waited behind too many."""
         self._timeout_s = timeout_s
         self._backoff_s = backoff_s
+        self._is_closed = False
         self._session: aiohttp.ClientSession | None = None
         self._waiting: dict[str, deque[bytes]] = {}
         self._lanes: dict[str, asyncio.Task[None]] = {}
@@ -108,7 +108,7 @@ class Notifier:
         body = json.dumps(transition, separators=(",", ":")).encode()
         for url in dict.fromkeys(urls):
             if url not in self._lanes:
-                if len(self._lanes) >= LANES:
+                if self._is_closed or len(self._lanes) >= LANES:
                     self.dropped += 1
                     continue
                 self._waiting[url] = deque()
@@ -121,6 +121,7 @@ class Notifier:
 
     async def close(self, grace_s: float = GRACE_S) -> None:
         """Tell what waits, for at most `grace_s` seconds, and give up the rest."""
+        self._is_closed = True
         lanes = list(self._lanes.values())
         if lanes:
             _, late = await asyncio.wait(lanes, timeout=grace_s)
@@ -171,7 +172,7 @@ class Notifier:
         if self._session is None:
             self._session = open_session()
         fields = {"Content-Type": "application/json"}
-        status, _ = await exchange(self._session, "POST", url, timeout_s=self._timeout_s, limit=_ANSWER_LIMIT, body=body, headers=fields)
+        status, _ = await exchange(self._session, "POST", url, timeout_s=self._timeout_s, limit=0, body=body, headers=fields)
         return status
 
 

@@ -7,7 +7,10 @@ leads to is checked by the list that endpoints are checked by, and the connectio
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +28,9 @@ CONNECTIONS: Final = 64
 
 _CHUNK: Final = 65536
 
+_threads: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="resolve")
+"""Resolvers that hang hold up only those who wait for a name: the loop's own threads write journals and audits."""
+
 
 class Unanswered(Exception):
     """There is no answer that could be used, for this reason. Its text names no URL: paths of webhooks are secrets."""
@@ -33,24 +39,26 @@ class Unanswered(Exception):
 class CheckedResolver(AbstractResolver):
     """The system's resolver without the addresses that no request may be sent to."""
 
-    def __init__(self) -> None:
-        self._system = aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """The addresses of `host` that may be connected to.
 
         Raises:
             OSError: there is none.
         """
-        found = await self._system.resolve(host, port, family)
-        allowed = [each for each in found if denial(ip_address(each["host"].partition("%")[0])) is None]
+        ask = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        answers = await asyncio.get_running_loop().run_in_executor(_threads, ask)
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        allowed = [
+            ResolveResult(hostname=host, host=str(where[0]), port=port, family=kind, proto=protocol, flags=numeric)
+            for kind, _, protocol, _, where in answers
+            if denial(ip_address(str(where[0]).partition("%")[0])) is None
+        ]
         if not allowed:
             raise OSError(f"{host} leads to no address that may be asked")
         return allowed
 
     async def close(self) -> None:
-        """Let go of the system's resolver."""
-        await self._system.close()
+        """Nothing is held."""
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -87,7 +95,7 @@ async def exchange(
         method: GET or POST.
         url: http or https, sent as it is written.
         timeout_s: seconds until the answer must be whole.
-        limit: bytes of the answer's body that are read; a longer one is no answer.
+        limit: bytes of the answer's body that are read; a longer one is no answer. With 0 nothing is read of it.
         body: of the request.
         headers: of the request.
 
@@ -98,6 +106,8 @@ async def exchange(
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
         async with session.request(method, target, data=body, headers=headers, timeout=timeout, allow_redirects=False) as answer:
+            if not limit:
+                return answer.status, b""
             if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise Unanswered("it answered with a content coding that was not asked for")
             received = bytearray()

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shadowproxy.control")
 
-ANSWER_LIMIT: Final = 1024 * 1024
-"""Bytes of an answer to a probe."""
+ANSWER_LIMIT: Final = 256 * 1024
+"""Bytes of an answer to a probe. It is read in the event loop that must end a fault within a tenth of a second: this much takes 3 ms."""
 
 KEPT: Final = 1000
 """Values of a probe that are kept for its baseline: of a long one, the last."""

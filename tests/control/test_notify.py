@@ -124,6 +124,14 @@ async def test_so_many_are_told_at_once_and_no_more() -> None:
     assert notifier.failed == LANES
 
 
+async def test_nobody_is_told_after_the_end() -> None:
+    """What is told after `close` is counted as dropped, and leaves no task behind."""
+    notifier = Notifier()
+    await notifier.close()
+    notifier.tell(["http://127.0.0.1:1/"], {})
+    assert (notifier.dropped, "lanes=0" in repr(notifier)) == (1, True)
+
+
 def test_payloads_are_plain() -> None:
     """Whatever a document holds, what is told can be written as JSON."""
     odd: dict[str, Any] = {"id": ["a"], "owner": b"x", "percent": 0.1}

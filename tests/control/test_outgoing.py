@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -50,12 +51,11 @@ async def test_nobody_is_asked_who_may_not_be(url: str) -> None:
 
 async def test_a_name_that_leads_to_a_forbidden_address_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the name changes its mind between two questions: the address that was checked is the one that is connected to."""
-    loop = asyncio.get_running_loop()
 
-    async def leads(*_: Any, **__: Any) -> list[Any]:
+    def leads(*_: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
 
-    monkeypatch.setattr(loop, "getaddrinfo", leads)
+    monkeypatch.setattr(socket, "getaddrinfo", leads)
     with pytest.raises(Unanswered, match="leads to no address that may be asked"):
         await get("http://innocent.test/")
 
@@ -63,12 +63,11 @@ async def test_a_name_that_leads_to_a_forbidden_address_is_not_asked(monkeypatch
 async def test_only_the_allowed_ones_of_several_addresses_are_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name with one good and one forbidden address leads to the good one."""
     async with asked(answer(b"good")) as server:
-        loop = asyncio.get_running_loop()
 
-        async def leads(*_: Any, **__: Any) -> list[Any]:
+        def leads(*_: Any) -> list[Any]:
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, server.port)) for host in ("169.254.169.254", "127.0.0.1")]
 
-        monkeypatch.setattr(loop, "getaddrinfo", leads)
+        monkeypatch.setattr(socket, "getaddrinfo", leads)
         assert await get(f"http://shop.test:{server.port}/") == (200, b"good")
         assert server.questions[0].fields["host"] == f"shop.test:{server.port}"
 
@@ -117,3 +116,22 @@ async def test_who_hangs_is_waited_for_no_longer_than_was_said() -> None:
     host, port = refused_address()
     with pytest.raises(Unanswered, match="no connection: Connect"):
         await get(f"http://{host}:{port}/secret")
+
+
+async def test_resolvers_that_hang_hold_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names have threads of their own: the loop's own ones, which write journals, stay free."""
+    gate = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: gate.wait(30) and [])
+    try:
+        asked_all = [asyncio.create_task(get(f"http://host-{number}.test/", timeout_s=0.2)) for number in range(40)]
+        done = await asyncio.gather(*asked_all, return_exceptions=True)
+        assert {str(each) for each in done} == {"no answer within 0.2 s"}
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 20) == "free"
+    finally:
+        gate.set()
+
+
+async def test_a_body_that_nobody_wants_is_not_read() -> None:
+    """With a limit of 0 the status is the answer, whatever comes behind it."""
+    async with asked(b"HTTP/1.1 201 Created\r\nContent-Length: 100000000\r\n\r\nabc") as server:
+        assert await get(server.url, limit=0) == (201, b"")

@@ -90,7 +90,7 @@ async def settled(prober: Prober) -> None:
         (answer({"rate": 1}, 500), None, "it answered 500"),
         (answer({"rate": 1}, 202), None, "it answered 202"),
         (answer(b"", 301, Location="http://127.0.0.1:1/"), None, "redirects are not followed"),
-        (answer(b" " * (1024 * 1024 + 1)), None, "more than 1048576 bytes"),
+        (answer(b" " * (256 * 1024 + 1)), None, "more than 262144 bytes"),
     ],
 )
 async def test_a_document_gives_one_number_or_none(said: bytes, value: float | None, problem: str) -> None:
