@@ -64,6 +64,7 @@ class Watch:
 
     Attributes:
         value: in the guard's unit (percent, seconds, or a number); None while it is not known.
+        worst: the value that came nearest to the bound, or went farthest beyond it; None while there was none.
         since: when it became true, in seconds of the run; None while it is not.
         has_tripped: whether it has ended the run.
 
@@ -72,6 +73,7 @@ class Watch:
     def __init__(self, guard: Guard, window: Window, short: Window | None, experiment: Experiment) -> None:
         self.guard = guard
         self.value: float | None = None
+        self.worst: float | None = None
         self.since: float | None = None
         self.has_tripped = False
         self.is_blind = False
@@ -97,6 +99,8 @@ class Watch:
         if value is None and is_probe and self.value is not None:
             return self.is_blind or self._has_held(now)
         self.value = value
+        if value is not None:
+            self.worst = value if self.worst is None else (max if self.guard.above is not None else min)(self.worst, value)
         if value is None or not self._is_beyond(value):
             self.since = None
         elif self.since is None:
@@ -201,6 +205,7 @@ class Watch:
             "above": guard.above,
             "below": guard.below,
             "value": self.value,
+            "worst": self.worst,
             "is_true": self.is_true,
             "since_s": self.since,
             "has_tripped": self.has_tripped,

@@ -92,6 +92,14 @@ def test_a_guard_that_tripped_keeps_a_hypothesis_from_being_upheld() -> None:
     assert document["sentence"] == "neither upheld nor refuted: it was stopped: the number of different units with the fault is 6, above 5"
 
 
+def test_a_limit_of_units_that_is_reached_says_nothing_against_the_hypothesis() -> None:
+    """As many had the fault as were to have it, and what was expected held for them."""
+    conductor = Conductor(an_experiment(budget={"units": 5}, expect=[{"route": "cart"}]))
+    ended = conductor.tick(Tick(5.0, counts((1000, 0), (1000, 0), units=5, expect={"0": [100, 100]})))
+    assert (ended.state, ended.code) == ("aborted", "budget_units")
+    assert conductor.document()["verdict"] == "upheld"
+
+
 def test_charts_have_a_row_a_span() -> None:
     """[seconds, fault requests, fault errors, control requests, control errors, percent, p99, p99]; a pause has no per cent."""
     conductor = Conductor(an_experiment())
