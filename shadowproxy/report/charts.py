@@ -107,7 +107,9 @@ def distribution(
     return _svg(width, height, f"Distribution of latency, {' and '.join(names)}. {described}.", parts)
 
 
-def over_time(courses: Sequence[Course], title: str, shown: Callable[[float], str], width: int, height: int = 236) -> Markup:
+def over_time(
+    courses: Sequence[Course], title: str, shown: Callable[[float], str], width: int, *, height: int = 236, least: float = 0.0
+) -> Markup:
     """Values over the time since the beginning, from 0 up.
 
     Args:
@@ -116,13 +118,15 @@ def over_time(courses: Sequence[Course], title: str, shown: Callable[[float], st
         shown: a value as text.
         width: of the drawing, in pixels.
         height: the same.
+        least: the axis reaches at least as far, so that what is hardly anything looks like it.
     """
     left, right, top, base = 62, 16 if width < WIDE else 78, 26, height - 42
     times = [time for course in courses for time, _ in course.points]
     peak = max([value for course in courses for _, value in course.points if value is not None], default=0.0)
+    peak = max(peak, least)
     across = Linear(0.0, max(*times, 1.0), left, width - right)
     up = Linear(0.0, peak * 1.1 or 1.0, base, top)
-    parts = [_axis_since(across, base, top, width), _axis_y(up, left, width - right, shown, wanted=4 if height > 200 else 2, title=title)]
+    parts = [_axis_since(across, base, top, width), _axis_y(up, left, width - right, shown, wanted=4 if height > 200 else 3, title=title)]
     ends: list[tuple[float, str, str]] = []
     for course in courses:
         pieces = list(_pieces(course, across, up))

@@ -120,11 +120,13 @@ def _guard(guard: Plain, configured: Plain) -> Check:
         return Check(
             Of.GUARD, name, State.FAILED, f"Tripped at {amount(metric, value)} and ended the run.", amount(metric, value), words[2], 1.0
         )
-    if value is None:
+    if value is None and number(guard.get("worst")) is None:
         return Check(Of.GUARD, name, State.UNDECIDED, "Never had enough to look at.", bound=words[2])
     said = "True at the end, but not for long enough." if guard.get("is_true") else "Did not trip."
-    near = _ratio(bound, value) if is_below else _ratio(value, bound)
-    return Check(Of.GUARD, name, State.PASSED, said, amount(metric, value), words[2], near)
+    worst = number(guard.get("worst"))
+    worst = value if worst is None else worst
+    near = _ratio(bound, worst) if is_below else _ratio(worst, bound)
+    return Check(Of.GUARD, name, State.PASSED, said, amount(metric, worst), words[2], near)
 
 
 def _expectation(one: Plain, configured: Plain) -> Check:

@@ -22,6 +22,9 @@ NAMES: Final = ("control", "fault")
 
 LEVELS: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
+LEAST: Final = 0.01
+"""The error rate that an axis shows at least: a chart of none must not look like one of all."""
+
 _COLOURS: Final = dict(zip(ARMS, charts.LIVE_AND_SHADOW, strict=True))
 
 
@@ -54,8 +57,8 @@ def over_time(run: Run) -> Markup:
     rates = [Course(name, _COLOURS[name], [(point.seconds, point.rate(name)) for point in series]) for name in reversed(ARMS)]
     tails = [Course(name, _COLOURS[name], [(point.seconds, point.p99[name]) for point in series]) for name in reversed(ARMS)]
     percents = [Course("percent", "against", [(point.seconds, point.percent / 100) for point in run.points()], is_stepped=True)]
-    drawn: list[object] = [charts.over_time(rates, "error rate", _share, width) for width in charts.WIDTHS]
-    drawn += [charts.over_time(percents, "share of the units with the fault", _share, width, 150) for width in charts.WIDTHS]
+    drawn: list[object] = [charts.over_time(rates, "error rate", _share, width, least=LEAST) for width in charts.WIDTHS]
+    drawn += [charts.over_time(percents, "share of the units with the fault", _share, width, height=150) for width in charts.WIDTHS]
     if any(value is not None for course in tails for _, value in course.points):
         drawn += [charts.over_time(tails, "p99 to the last byte", _duration, width) for width in charts.WIDTHS]
     keys = (tag("span", class_="key line-live"), "control, ", tag("span", class_="key shadow"), "with the fault. ")

@@ -75,7 +75,7 @@ def guards(found: Sequence[Check]) -> Markup:
     ]
     if not rows:
         return tag("p", "No guard has looked at anything.")
-    return table(("guard", "result", "#value at the end", "#bound", "#of the bound"), rows)
+    return table(("guard", "result", "#worst value", "#bound", "#of the bound"), rows)
 
 
 def held(found: Sequence[Check], of: Of, absent: str) -> Markup:

@@ -87,10 +87,10 @@ def result(**changed: Any) -> dict[str, Any]:
         "slices": {"fault": arm(6210, 25, 0, buckets(1, 6000, 1.06)), "control": arm(6188, 24, 0, buckets(2, 6000))},
         "excess": {"errors": {"estimate": 0.0002, "low": -0.0031, "high": 0.0036}, "p99": {"estimate": 0.012, "low": -0.021, "high": 0.049}},
         "guards": [
-            {"metric": "error_rate", "probe": "", "bound": 5, "above": 5, "below": None, "value": 0.41, "is_true": False, "since_s": None, "has_tripped": False},
-            {"metric": "p99_excess", "probe": "", "bound": 0.5, "above": 0.5, "below": None, "value": 0.012, "is_true": False, "since_s": None, "has_tripped": False},
-            {"metric": "units", "probe": "", "bound": 500, "above": 500, "below": None, "value": 412, "is_true": False, "since_s": None, "has_tripped": False},
-            {"metric": "probe", "probe": "orders", "bound": 20, "above": None, "below": 20, "value": 31.5, "is_true": False, "since_s": None, "has_tripped": False},
+            {"metric": "error_rate", "probe": "", "bound": 5, "above": 5, "below": None, "value": 0.41, "worst": 2.1, "is_true": False, "since_s": None, "has_tripped": False},
+            {"metric": "p99_excess", "probe": "", "bound": 0.5, "above": 0.5, "below": None, "value": 0.012, "worst": 0.08, "is_true": False, "since_s": None, "has_tripped": False},
+            {"metric": "units", "probe": "", "bound": 500, "above": 500, "below": None, "value": 412, "worst": 412, "is_true": False, "since_s": None, "has_tripped": False},
+            {"metric": "probe", "probe": "orders", "bound": 20, "above": None, "below": 20, "value": 31.5, "worst": 27.9, "is_true": False, "since_s": None, "has_tripped": False},
         ],
         "evidence": {"log_e": -3.2, "threshold": log(20), "detector": 4.1, "run_length": 10000.0},
         "series": series(300, 2.0),
@@ -147,7 +147,7 @@ def refuted() -> dict[str, Any]:
         "sentence": "on route shop it held for 12 of 960 answers, 1.25 %",
     }
     found["steady"][0] |= {"value": 21.3, "is_well": False}
-    found["guards"][3] |= {"value": 21.3, "is_true": True}
+    found["guards"][3] |= {"value": 21.3, "worst": 20.4, "is_true": False}
     found["evidence"] |= {"log_e": 212.0}
     return document(result=found)
 
@@ -162,7 +162,7 @@ def aborted() -> dict[str, Any]:
         excess={"errors": {"estimate": 0.069, "low": 0.021, "high": 0.14}, "p99": None},
         ramp=[{"percent": 2.0, "from_s": 0.0, "to_s": 41.02, "outcome": "ended"}],
     )
-    found["guards"][0] |= {"value": 17.2, "is_true": True, "since_s": 41.0, "has_tripped": True}
+    found["guards"][0] |= {"value": 17.2, "worst": 17.2, "is_true": True, "since_s": 41.0, "has_tripped": True}
     found["expectations"][0] |= {"held": 44, "looked_at": 44, "is_upheld": None}
     timeline = [
         {"time": STARTED, "seconds": 0.0, "event": "started", "detail": "2 % of the units, epoch 12"},
@@ -211,7 +211,7 @@ def idle() -> dict[str, Any]:
         budget={"charge": 0.0, "charge_high": 0.0, "allowed": None, "units": 0, "units_limit": 500, "requests": 0, "requests_limit": None},
     )  # fmt: skip
     for guard in found["guards"]:
-        guard["value"] = None
+        guard["value"] = guard["worst"] = None
     found["expectations"] = [
         {
             "route": "shop",

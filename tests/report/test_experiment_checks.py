@@ -46,7 +46,7 @@ def test_guards_are_said_in_words_and_how_near_they_came() -> None:
         "different units with the fault above 500",
         "probe orders below 20 over the last 10 s for 10 s",
     ]
-    assert [round(one.near or 0, 3) for one in found] == [0.082, 0.024, 0.824, 0.635]
+    assert [round(one.near or 0, 3) for one in found] == [0.42, 0.16, 0.824, 0.717]
     tripped = next(one for one in checks(RUNS["aborted"]) if one.of is Of.GUARD)
     assert (tripped.near, tripped.sentence.replace("\u00a0", " ")) == (1.0, "Tripped at 17.2 % and ended the run.")
 
