@@ -116,16 +116,15 @@ def _guard(guard: Plain, configured: Plain) -> Check:
     if hold:
         words.append(f"for {numbers.span(hold)}")
     name = " ".join(words)
-    if guard.get("has_tripped"):
-        return Check(
-            Of.GUARD, name, State.FAILED, f"Tripped at {amount(metric, value)} and ended the run.", amount(metric, value), words[2], 1.0
-        )
-    if value is None and number(guard.get("worst")) is None:
-        return Check(Of.GUARD, name, State.UNDECIDED, "Never had enough to look at.", bound=words[2])
-    said = "True at the end, but not for long enough." if guard.get("is_true") else "Did not trip."
     worst = number(guard.get("worst"))
     worst = value if worst is None else worst
     near = _ratio(bound, worst) if is_below else _ratio(worst, bound)
+    if guard.get("has_tripped"):
+        said = f"Tripped at {amount(metric, value)} and ended the run."
+        return Check(Of.GUARD, name, State.FAILED, said, amount(metric, value), words[2], near)
+    if worst is None:
+        return Check(Of.GUARD, name, State.UNDECIDED, "Never had enough to look at.", bound=words[2])
+    said = "True at the end, but not for long enough." if guard.get("is_true") else "Did not trip."
     return Check(Of.GUARD, name, State.PASSED, said, amount(metric, worst), words[2], near)
 
 

@@ -48,7 +48,7 @@ def test_guards_are_said_in_words_and_how_near_they_came() -> None:
     ]
     assert [round(one.near or 0, 3) for one in found] == [0.42, 0.16, 0.824, 0.717]
     tripped = next(one for one in checks(RUNS["aborted"]) if one.of is Of.GUARD)
-    assert (tripped.near, tripped.sentence.replace("\u00a0", " ")) == (1.0, "Tripped at 17.2 % and ended the run.")
+    assert (tripped.near, tripped.sentence.replace("\u00a0", " ")) == (3.44, "Tripped at 17.2 % and ended the run.")
 
 
 def test_equal_names_are_told_apart() -> None:
