@@ -58,7 +58,7 @@ compiled: $(COMPILED)/.stamp ## the same source with its data plane compiled, in
 .PHONY: test-compiled
 test-compiled: $(COMPILED)/.stamp ## the tests that speak to a worker, on the compiled data plane
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(COMPILED)/bin/python -m pip install -qq --group test
-	@rm -rf $(COMPILED)/tree && mkdir -p $(COMPILED)/tree && cp -r tests pyproject.toml $(COMPILED)/tree
+	@rm -rf $(COMPILED)/tree && mkdir -p $(COMPILED)/tree && cp -r tests load pyproject.toml $(COMPILED)/tree
 	@cd $(COMPILED)/tree && ../bin/python -m pytest tests/conformance tests/properties tests/adversity $(ARGS)
 
 .PHONY: load
