@@ -8,8 +8,7 @@
 
 `verify` needs no instance. It holds the manifest against the files, each entry against its own hash and the entry before it, and
 the outcome against the entries: the ticks in the journal must lead to it again. What a file cannot show by itself is that nobody
-made the whole of it anew: `--head` compares the last entry's hash with one that was kept elsewhere (the audit log names it), and
-`--journal` the entries with the instance's whole journal.
+made the whole of it anew: `--head` compares the last entry's hash with one that was kept elsewhere (reports name it), and `--journal` the entries with the instance's whole journal.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def add_evidence(subparsers: Subparsers) -> None:
         description="Verify a file of `experiment evidence`: manifest, hash chain, and that the journal leads to the outcome.",
     )
     parser.add_argument("file", metavar="FILE.zip", help="what `experiment evidence` wrote")
-    parser.add_argument("--head", metavar="HASH", default="", help="what the last entry's hash must be, from the audit log")
+    parser.add_argument("--head", metavar="HASH", default="", help="what the last entry's hash must be, as a report of that day names it")
     parser.add_argument(
         "--journal", metavar="FILE", help="the instance's whole journal (NAME.experiments.jsonl), which the entries must be in"
     )

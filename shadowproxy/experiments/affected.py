@@ -92,7 +92,7 @@ class Share:
         apart: digests of units that are never in it (`deny`).
         later: digests of units that a rollout takes last, at 100 % (`pinned`).
         tenants: digests of the test tenants that it is confined to; empty for all.
-        state: how it stands or ended; empty of mirrors.
+        state: `running`, or how it ended; empty of a mirror that is gone.
         to: the fleet that a rollout or mirror leads to.
         effect: what a fault does to an answer, as a participle.
         conditions: what else must hold of a request, as sentences' parts.
