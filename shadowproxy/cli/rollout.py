@@ -137,7 +137,8 @@ def evacuate(arguments: argparse.Namespace) -> int:
     else:
         parts = [part for one in found for part in render_drill(one)] or [Text("nothing was evacuated")]
         Console(highlight=False, soft_wrap=True).print(Group(*parts))
-    return int(any(one["late"] or one["last_new_request_s"] is None for one in found))
+    is_asked = arguments.end or named
+    return int(bool(is_asked) and any(one["late"] or one["last_new_request_s"] is None for one in found))
 
 
 def _drill(admin: client.AdminClient, fleet: str, label: str, value: str, length: float) -> Any:

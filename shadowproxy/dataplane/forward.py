@@ -74,6 +74,10 @@ class Endpoint:
         """Neither ejected, nor found unhealthy by checks, nor evacuated."""
         return self._ejected_until_ns <= now_ns and not self.is_unhealthy and not self.is_evacuated
 
+    def is_well(self, now_ns: int) -> bool:
+        """Neither ejected nor found unhealthy: it would serve, evacuated or not."""
+        return self._ejected_until_ns <= now_ns and not self.is_unhealthy
+
     def assign(self, leg: Leg, *, may_wait: bool, wants_fresh: bool) -> bool:
         """Give `leg` a connection now or in its turn; False where neither can be."""
         if self.idle and not wants_fresh:
@@ -175,10 +179,18 @@ class Endpoint:
         self.outstanding -= 1
         if is_reusable:
             self._failures_in_row = self._ejections = 0
-            if self.fleet.keepalive_ns:
-                self._serve(connection)
-            else:
-                connection.close()
+            self._regained(connection)
+
+    def given_back(self, connection: UpstreamConnection) -> None:
+        """Nothing was sent on `connection`, so nothing new is known of the endpoint's health."""
+        self.outstanding -= 1
+        self._regained(connection)
+
+    def _regained(self, connection: UpstreamConnection) -> None:
+        if self.fleet.keepalive_ns:
+            self._serve(connection)
+        else:
+            connection.close()
 
     def answered(self) -> None:
         """An answer was whole, though its connection is not kept: the endpoint works."""
@@ -245,7 +257,7 @@ class Endpoint:
             "open": len(self.open),
             "connects": self.connects,
             "failures": {outcome.name_of(ended): count for ended, count in self.failures.items()},
-            "is_ejected": self.is_unhealthy or self._ejected_until_ns > time.monotonic_ns(),
+            "is_ejected": not self.is_well(time.monotonic_ns()),
             "late": self.late,
         }
         self.connects = self.late = 0
@@ -303,16 +315,18 @@ class FleetRuntime:
         return endpoint.assign(leg, may_wait=may_wait, wants_fresh=wants_fresh)
 
     def _choose(self, now_ns: int, apart_from: Endpoint | None) -> Endpoint:
-        """The endpoint for the next leg; with all of them out, all of them count as in (nothing is better than something)."""
+        """The endpoint for the next leg; with all others out those that are evacuated, and with all of them out any (nothing is better than something)."""
         start = self._next = (self._next + 1) % len(self.endpoints)
         in_turn = self.endpoints[start:] + self.endpoints[:start]
         candidates = [endpoint for endpoint in in_turn if endpoint is not apart_from and endpoint.is_available(now_ns)]
         if not candidates:
-            candidates = [endpoint for endpoint in in_turn if endpoint is not apart_from] or in_turn
+            others = [endpoint for endpoint in in_turn if endpoint is not apart_from] or in_turn
+            candidates = [endpoint for endpoint in others if endpoint.is_well(now_ns)] or others
         chosen = candidates[0]
         if not self._is_round_robin:
             chosen = min(candidates, key=lambda endpoint: endpoint.outstanding + len(endpoint.waiting))
-        chosen.late += chosen.is_evacuated
+        if chosen.is_evacuated:
+            chosen.late += 1
         return chosen
 
     def reassign(self, leg: Leg, failed: Endpoint, ended: int) -> None:
@@ -324,7 +338,7 @@ class FleetRuntime:
             return
         now_ns = time.monotonic_ns()
         leg.failed_openings += 1
-        has_others = any(endpoint is not failed and endpoint.is_available(now_ns) for endpoint in self.endpoints)
+        has_others = any(endpoint is not failed and endpoint.is_well(now_ns) for endpoint in self.endpoints)
         if has_others and leg.failed_openings < len(self.endpoints):
             leg.waits_until_ns = now_ns + self.connect_ns
             if self._choose(now_ns, failed).assign(leg, may_wait=True, wants_fresh=False):
@@ -345,7 +359,7 @@ class FleetRuntime:
         for endpoint in self.endpoints:
             found = labels.get(endpoint.url)
             places = {("cell", found.cell), ("zone", found.zone), ("region", found.region)} if found is not None else set()
-            endpoint.is_evacuated = any(value and (label, value) in out for label, value in places)
+            endpoint.is_evacuated = any(bool(value) and (label, value) in out for label, value in places)
             if endpoint.is_evacuated:
                 under_way[endpoint.url] = endpoint.outstanding + len(endpoint.waiting)
         return under_way

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shadowproxy.dataplane import outcome
+from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.splits import TOLD_LIMIT, Told
 from shadowproxy.policy.splits import CANARY, CONTROL, STABLE, compile_split
 from tests.dataplane.room import ANSWER, MIRRORED, Room
@@ -266,3 +268,26 @@ def test_with_nobody_else_the_evacuated_serve_on() -> None:
     report = room.worker.fleets["live"].report()
     assert sum(report[url]["late"] for url in urls) == 1
     assert room.worker.fleets["live"].report()[urls[0]]["late"] == 0
+
+
+def test_a_drill_fails_no_request_that_could_be_served() -> None:
+    """With the others refusing connections, or known to be unwell, the evacuated endpoint is asked before an ejected one."""
+    urls = ["http://127.0.0.1:9001", "http://127.0.0.1:9003"]
+    labels = [{"endpoint": urls[0], "zone": "a"}]
+    room = Room({"name": "all", "live": "live"}, fleets={**FLEETS, "live": {"endpoints": urls, "labels": labels}})
+    room.worker.arrange({"evacuated": [{"fleet": "live", "label": "zone", "value": "a"}]})
+    fleet = room.worker.fleets["live"]
+    evacuated, other = fleet.endpoints
+    evacuated_side = room.upstream("live", 0)
+    fleet.max_connections = 1
+    fleet.max_waiting = 5
+    leg = Leg(b"GET")
+    leg.waits_until_ns = 1
+    fleet.reassign(leg, other, outcome.REFUSED)
+    assert evacuated.late == 1
+    assert evacuated.outstanding == 1
+    evacuated_side.is_lost()
+    other.is_unhealthy = True
+    assert fleet._choose(0, None) is evacuated
+    evacuated.is_unhealthy = True
+    assert fleet._choose(0, None) in fleet.endpoints
