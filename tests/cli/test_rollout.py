@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shadowproxy.cli import rollout as module
+from shadowproxy.cli.main import main
 from tests.kit import Client, SupervisedProxy
 from tests.kit.process import eventually
 
@@ -15,8 +18,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.cli.conftest import Run
     from tests.kit import Origin
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def command(shop: SupervisedProxy, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command against the proxy, in this process: there are many."""
+
+    def run(*arguments: str) -> Ended:
+        try:
+            code = main([*arguments, "--admin", "http://{}:{}".format(*shop.admin), "--token-file", str(shop.directory / "token")])
+        except SystemExit as error:
+            code = int(str(error.code))
+        told = capsys.readouterr()
+        return Ended(code, told.out, told.err)
+
+    return run
 
 
 @pytest.fixture
