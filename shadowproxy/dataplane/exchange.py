@@ -252,7 +252,8 @@ class Exchange(Leg):
 
     def watch(self) -> None:
         """The client reads again: the endpoint's silence counts again."""
-        self._watch(time.monotonic_ns())
+        if not self.leg.is_full:
+            self._watch(time.monotonic_ns())
 
     def _watch(self, now_ns: int) -> None:
         """Set the connection's deadline: header or body silence, within the fleet's total."""
@@ -426,8 +427,9 @@ class Exchange(Leg):
         if self.admission is not None:
             self.admission.answered(status)
         if self.parts is not None:
+            seen = last if self.injection is None else bucket(last_ns + self.injection.held_ns)
             for part in self.parts:
-                part.answered(status, last)
+                part.answered(status, seen)
         if self.pairs is not None:
             digest = self._hasher.intdigest() if self._hasher is not None else self._digest
             for pair in self.pairs:

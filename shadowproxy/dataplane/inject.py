@@ -27,14 +27,16 @@ from shadowproxy.policy.tenancy import READ_METHODS
 
 
 class Injection(FaultedAnswer):
-    """See the module's text."""
+    """See the module's text. `held_ns` is how long the request was held back before it went on, which its client has waited too."""
 
-    __slots__ = ("_fleet", "_has_retried", "_is_told")
+    __slots__ = ("_fleet", "_has_retried", "_is_told", "_since_ns", "held_ns")
 
     def __init__(self, exchange: Exchange, armed: Run, plan: FaultPlan) -> None:
         super().__init__(exchange, armed, plan)
         self._fleet: FleetRuntime | None = None
         self._has_retried = False
+        self._since_ns = 0
+        self.held_ns = 0
         # Whether the exchange knows of the connection that is ours.
         self._is_told = False
 
@@ -54,6 +56,7 @@ class Injection(FaultedAnswer):
     def _begin(self, now_ns: int) -> bool:
         """Throttle, delay, and what takes the answer's place."""
         plan = self._plan
+        self._since_ns = now_ns
         if plan.throttle and not plan.memory.admits(plan.throttle / self._armed.workers, now_ns):
             self._count("throttle")
             self._answer_throttled()
@@ -70,7 +73,7 @@ class Injection(FaultedAnswer):
         """After the delay: what takes the answer's place, or the fleet."""
         plan = self._plan
         if plan.instead == NOTHING:
-            return self._ask(now_ns) if self._connection is None else self._give_connection()
+            return self._proceed(now_ns)
         self._count(INSTEAD_NAMES[plan.instead])
         fleet = self._fleet
         assert fleet is not None
@@ -80,6 +83,12 @@ class Injection(FaultedAnswer):
         else:
             self._stand_in()
         return True
+
+    def _proceed(self, now_ns: int) -> bool:
+        """The request goes on: to the fleet, or to the endpoint whose connection is ours already."""
+        if self._state != NEW:
+            self.held_ns = now_ns - self._since_ns
+        return self._ask(now_ns) if self._connection is None else self._give_connection()
 
     def _ask(self, now_ns: int, *, wants_fresh: bool = False) -> bool:
         """Have the fleet find a connection."""
@@ -253,8 +262,7 @@ class Injection(FaultedAnswer):
         if self._upload is not None:
             self._upload.flush()
         if self._state in (DELAYED, SILENT):
-            is_taken = self._ask(time.monotonic_ns()) if self._connection is None else self._give_connection()
-            if not is_taken:
+            if not self._proceed(time.monotonic_ns()):
                 self._fail(outcome.OVERFLOW)
         else:
             self._release_answer()

@@ -114,7 +114,7 @@ class UpstreamConnection:
         elif self.leg is leg:
             self.leg = None
             self.state = IDLE
-            self.endpoint.released(self, is_reusable=True)
+            self.endpoint.given_back(self)
 
     def abandon(self) -> None:
         """Give the connection up at once, with a reset: nothing that is still queued goes out (P4)."""

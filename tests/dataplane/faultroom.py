@@ -184,10 +184,14 @@ class FaultRoom(Room):
         """The run is over."""
         self.worker.experiments.end("ended")
 
-    def _told(self, what: str) -> dict[str, int]:
+    def exposures(self) -> list[messages.Message]:
+        """All that control was told of the run."""
         self.loop.advance(round(messages.EXPOSURE_S * 1e9))
+        return self.told
+
+    def _told(self, what: str) -> dict[str, int]:
         total: dict[str, int] = {}
-        for exposure in self.told:
+        for exposure in self.exposures():
             for name, count in exposure[what].items():
                 total[name] = total.get(name, 0) + count
         return total
@@ -202,9 +206,8 @@ class FaultRoom(Room):
 
     def arm_of(self, name: str = "fault") -> dict[str, Any]:
         """What control was told of the fault arm: responses and what was made up."""
-        self._told("faults")
         merged: dict[str, Any] = {"responses": {}, "injected": {}}
-        for exposure in self.told:
+        for exposure in self.exposures():
             for what, counts in merged.items():
                 for key, count in exposure[name][what].items():
                     counts[key] = counts.get(key, 0) + count

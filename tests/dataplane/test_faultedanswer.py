@@ -212,6 +212,24 @@ def test_a_client_that_reads_slowly_does_not_make_the_buffer_grow() -> None:
         client.is_lost()
 
 
+def test_a_client_that_reads_on_does_not_start_the_clock_of_an_endpoint_that_waits_for_us() -> None:
+    """Its silence is ours: with pieces further apart than `idle_timeout` the answer arrives all the same."""
+    dribble = {"dribble": {"size": 200_000, "every": "20s"}}
+    with FaultRoom(dribble, settings={"fleets": {"live": {"endpoints": ["http://127.0.0.1:9001"], "idle_timeout": "5s"}}}) as room:
+        client, live = room.client(), room.upstream("live")
+        client.says(REQUEST)
+        live.says(CHUNKED)
+        while live.transport.is_reading:
+            live.says(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        client.connection.pause_writing()
+        client.connection.resume_writing()
+        room.pass_ms(19_000)
+        assert not client.is_over
+        room.pass_ms(1_100)
+        assert live.transport.is_reading
+        client.is_lost()
+
+
 def test_an_endpoint_that_falls_silent_under_a_paced_answer_times_out() -> None:
     """Waiting for us is no silence, but having nothing to say is: then the client's answer breaks."""
     with FaultRoom(

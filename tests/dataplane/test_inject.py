@@ -10,6 +10,7 @@ import pytest
 
 from shadowproxy.dataplane.exchange import HELD_LIMIT
 from shadowproxy.dataplane.forward import FleetRuntime
+from shadowproxy.logbuckets import bucket
 from tests.dataplane.faultroom import FaultRoom
 from tests.dataplane.room import ANSWER, REQUEST, Room
 
@@ -56,6 +57,27 @@ def test_a_delayed_request_goes_on_as_it_was(request_: bytes) -> None:
         assert room.unharmed() == {}
         assert room.responses() == {}
         assert room.arm_of()["responses"] == {"200": 2}
+
+
+@pytest.mark.parametrize("fault", [{"delay": "2s"}, {"delay": "1s", "first_byte": "1s"}, {"first_byte": "2s"}])
+@pytest.mark.parametrize("inject", [{}, {"endpoint": "http://127.0.0.1:9001"}])
+def test_what_a_client_waits_for_is_what_its_arm_took(fault: dict[str, Any], inject: dict[str, Any]) -> None:
+    """A guard on latency sees what the fault adds, wherever it adds it."""
+    with FaultRoom(fault, inject=inject) as room:
+        client, live = room.client(), room.upstream("live")
+        client.says(REQUEST)
+        waited_ms = 0
+        while True:
+            if live.heard:
+                live.says(ANSWER)
+            if heard := client.heard:
+                break
+            room.pass_ms(100)
+            waited_ms += 100
+        assert heard.endswith(b"ok")
+        assert waited_ms >= 2000
+        (last,) = [exposure["fault"]["last"] for exposure in room.exposures() if exposure["fault"]["last"]]
+        assert last == {bucket(waited_ms * 10**6): 1}
 
 
 def test_a_body_that_comes_during_a_delay_is_held_in_bounds() -> None:

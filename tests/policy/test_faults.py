@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +109,24 @@ def test_json_damage_is_compiled() -> None:
     plan = _plan({"corrupt": {"json": [{"path": "$.items[*].price", "do": "retype"}, {"path": "$[2][0].a-b", "do": "drop"}]}})
     assert [(one.path, one.do) for one in plan.damage] == [(("items", None, "price"), Damage.RETYPE), ((2, 0, "a-b"), Damage.DROP)]
     assert json_path("$.a") == ("a",)
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+EXAMPLES = [found[1] for found in re.finditer(r"^\| \d \| `[^|]+\| `([^`]+)` \|", DOCUMENT, re.MULTILINE)]
+DELAYS = [line for line in DOCUMENT.splitlines() if line.startswith("delay: ")]
+
+
+@pytest.mark.parametrize("example", EXAMPLES + DELAYS)
+def test_the_examples_of_the_document_are_faults(example: str) -> None:
+    """Each snippet can be put into an experiment as it is."""
+    assert _plan(yaml.safe_load(example)) != UNHARMED
+
+
+def test_the_document_has_an_example_of_every_kind() -> None:
+    """And no other."""
+    shown = {name for example in EXAMPLES for name in yaml.safe_load(example)}
+    assert shown == {field.name for field in dataclasses.fields(Fault)} - {"first", "every"}
+    assert len(DELAYS) == 6
 
 
 # Throttles.
