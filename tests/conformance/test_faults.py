@@ -6,19 +6,22 @@ One worker, with a route and an experiment for every kind; only the user `hit` i
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import trustme
 import yaml
 
 from shadowproxy.config.experiment_file import experiment_to_plain, load_experiment_text
 from shadowproxy.dataplane import messages
-from tests.kit import Truncated, World, answers, settings
+from tests.kit import Origin, Truncated, World, answers, settings
 from tests.kit.client import chunked_wire, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.kit import Client, Response
 
@@ -68,6 +71,10 @@ def _armed(kind: str, lease: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _routes() -> list[dict[str, Any]]:
+    return [{"name": kind, "match": {"path": f"/{kind}"}, "live": "live"} for kind in KINDS]
+
+
 def _arm(world: World) -> None:
     for lease in range(len(KINDS)):
         world.proxy.set_word(messages.LEASE_WORD + lease, time.monotonic_ns() + LEASE_NS)
@@ -79,7 +86,7 @@ def _arm(world: World) -> None:
 def lab() -> Iterator[World]:
     """The worker, armed."""
     config = settings(live={"connect_timeout": "200ms"})
-    config["routes"] = [{"name": kind, "match": {"path": f"/{kind}"}, "live": "live"} for kind in KINDS] + config["routes"]
+    config["routes"] = _routes() + config["routes"]
     with World(config) as world:
         _arm(world)
         yield world
@@ -277,7 +284,7 @@ def test_clients_that_leave_are_forgotten(faulty: World, kind: str) -> None:
 def test_the_end_of_the_lease_lets_everything_go() -> None:
     """Delayed, hanging, dribbling: all of it is answered at once and whole, though control says nothing any more."""
     config = settings()
-    config["routes"] = [{"name": kind, "match": {"path": f"/{kind}"}, "live": "live"} for kind in KINDS] + config["routes"]
+    config["routes"] = _routes() + config["routes"]
     with World(config) as world:
         world.live.answer = answers.ok(BODY)
         _arm(world)
@@ -291,3 +298,35 @@ def test_the_end_of_the_lease_lets_everything_go() -> None:
             assert client.response().body == BODY
         with world.client() as client:
             assert client.get("/abort", HIT).body == BODY
+
+
+def test_faults_over_tls(tmp_path: Path) -> None:
+    """On both sides of the proxy: what a client sees is the same, and no end of a connection is mistaken for that of an answer."""
+    authority = trustme.CA()
+    ca, cert, key = (str(tmp_path / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    authority.cert_pem.write_to_path(ca)
+    leaf = authority.issue_cert("localhost", "127.0.0.1")
+    leaf.cert_chain_pems[0].write_to_path(cert)
+    leaf.private_key_pem.write_to_path(key)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(server)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    live = Origin("live", tls=server)
+    config = settings(listener={"tls": {"cert": cert, "key": key}}, live={"endpoints": [live.url], "tls": {"ca": ca}})
+    config["routes"] = _routes() + config["routes"]
+    with World(config, live=live) as world:
+        _arm(world)
+        live.answer = answers.ok(BODY, fields=[("Content-Type", "application/json"), ("X-Origin", "live")])
+        for kind in KINDS:
+            with world.client(tls=context) as client:
+                client.send(wire("POST", f"/{kind}", HIT, body=b"hello"))
+                if kind in WITHOUT:
+                    assert client.remainder() == b""
+                elif kind == "truncate":
+                    with pytest.raises((Truncated, ConnectionResetError, ssl.SSLError)):
+                        client.response("POST")
+                elif kind not in ENDLESS and kind != "black_hole":
+                    answer = client.response("POST")
+                    assert answer.has("X-Shadowproxy-Fault") or kind == "throttle"
+                    _others_are_well(client, kind)
