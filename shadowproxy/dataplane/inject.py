@@ -165,7 +165,7 @@ class Injection(FaultedAnswer):
         if exchange is None:
             return
         if instead == ABORT and abort is not None:
-            give_answer(exchange, abort.status, self._mark(), abort.lines, abort.body, code="injected_abort")
+            give_answer(exchange, abort.status, self._mark(), abort.lines, abort.body, code="injected_abort", counted=abort.counted)
         elif instead == BLACK_HOLE:
             give_answer(exchange, 504, self._mark(), b"", b"", code="injected_black_hole")
         else:

@@ -19,7 +19,7 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS: Final = (204, 205, 304)
 
 
-def give_answer(exchange: Exchange, status: int, mark: bytes, lines: bytes, body: bytes, *, code: str) -> None:
+def give_answer(exchange: Exchange, status: int, mark: bytes, lines: bytes, body: bytes, *, code: str, counted: int = 0) -> None:
     """End an exchange with a made-up answer; a problem document where it is an error with neither fields nor body of its own.
 
     Args:
@@ -29,10 +29,11 @@ def give_answer(exchange: Exchange, status: int, mark: bytes, lines: bytes, body
         lines: further field lines, each with CRLF; none that frames the answer.
         body: of the answer; it is left out where HEAD or the status want none.
         code: what the access log calls it.
+        counted: the status that the run counts it under, where it is not `status`.
     """
     client = exchange.client
     worker = client.worker
-    exchange.injected(status)
+    exchange.injected(counted or status)
     client.exchange = None
     request = exchange.head
     if not exchange.is_request_done or not request.is_keep_alive or worker.is_draining:

@@ -26,15 +26,18 @@ INSTEAD_NAMES: Final = ("", "abort", "reset", "half_close", "hang", "black_hole"
 
 FRAMING: Final = frozenset(name.encode() for name in FRAMING_FIELDS)
 
+HTTP_OF_GRPC: Final = (200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401)
+"""The HTTP status that says what a gRPC status says, by its number (the comments of google/rpc/code.proto)."""
+
 KIB: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class AbortPlan:
-    """An answer that we give. `lines` are its field lines, each with CRLF; `grpc` is -1 for an answer that is no gRPC."""
+    """An answer that we give. `lines` are its field lines, each with CRLF; `counted` is the status that it is counted under."""
 
     status: int
-    grpc: int
+    counted: int
     lines: bytes
     body: bytes
 
@@ -189,10 +192,10 @@ def _abort(status: int, grpc: int, headers: Mapping[str, str], text: str) -> Abo
         lines += b"Content-Type: application/grpc\r\n" if "content-type" not in names else b""
         lines += b"grpc-status: %d\r\n" % grpc
         lines += b"grpc-message: %b\r\n" % _percent_encoded(body) if body else b""
-        return AbortPlan(200, grpc, lines, b"")
+        return AbortPlan(200, HTTP_OF_GRPC[grpc], lines, b"")
     if body and "content-type" not in names:
         lines += b"Content-Type: text/plain; charset=utf-8\r\n"
-    return AbortPlan(status, -1, lines, body)
+    return AbortPlan(status, status, lines, body)
 
 
 def _percent_encoded(text: bytes) -> bytes:

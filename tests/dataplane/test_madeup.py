@@ -44,6 +44,15 @@ def test_what_was_made_up_is_logged_as_such(fault: dict[str, Any], outcome: str,
         client.is_lost()
 
 
+def test_a_grpc_error_is_charged_as_the_error_that_it_is() -> None:
+    """Its HTTP status is 200, which no error budget would notice."""
+    with FaultRoom({"abort": {"grpc": 14}}) as room:
+        client = room.client()
+        client.says(REQUEST)
+        assert client.heard.startswith(b"HTTP/1.1 200 ")
+        assert room.arm_of()["injected"] == {"503": 1}
+
+
 def test_what_was_made_up_is_no_failure_of_the_route() -> None:
     """Neither an answer of its tally nor a refusal of ours."""
     with FaultRoom({"abort": {"status": 503}}) as room:

@@ -91,7 +91,7 @@ def test_an_abort_is_an_answer() -> None:
     assert own.lines == b"content-TYPE: application/json\r\n"
     grpc = _plan({"abort": {"grpc": 14, "body": "100% é"}}).abort
     assert grpc is not None
-    assert (grpc.status, grpc.body) == (200, b"")
+    assert (grpc.status, grpc.counted, grpc.body) == (200, 503, b"")
     assert grpc.lines == b"Content-Type: application/grpc\r\ngrpc-status: 14\r\ngrpc-message: 100%25 %C3%A9\r\n"
 
 
@@ -188,7 +188,7 @@ def test_a_request_may_ask_for_faults() -> None:
     grpc = _asked({"abort_grpc_request": b"0"})
     assert grpc is not None
     assert grpc.abort is not None
-    assert (grpc.abort.status, grpc.abort.grpc) == (200, 0)
+    assert (grpc.abort.status, grpc.abort.counted) == (200, 200)
 
 
 def test_an_http_status_comes_before_a_grpc_status() -> None:
@@ -196,7 +196,7 @@ def test_an_http_status_comes_before_a_grpc_status() -> None:
     plan = _asked({"abort_request": b"500", "abort_grpc_request": b"5"})
     assert plan is not None
     assert plan.abort is not None
-    assert (plan.abort.status, plan.abort.grpc) == (500, -1)
+    assert (plan.abort.status, plan.abort.lines) == (500, b"")
 
 
 @pytest.mark.parametrize(
