@@ -19,7 +19,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from shadowproxy.cli import client, experiment_evidence, experiment_report
+from shadowproxy.cli import client, experiment_evidence, experiment_plan, experiment_report
 from shadowproxy.cli.export import printable
 from shadowproxy.config.experiment_file import experiment_to_plain, load_experiment_file
 from shadowproxy.errors import AdminUnreachable
@@ -50,7 +50,7 @@ INTERRUPTED: Final = 130
 ENDS: Final = frozenset({"completed", "aborted", "expired", "killed"})
 
 NOBODYS_FAULT: Final = frozenset(
-    {"stopped", "shutdown", "restart", "config", "journal", "steady_state", "internal", "blockout", "frozen", "calendar"}
+    {"stopped", "shutdown", "restart", "config", "journal", "steady_state", "internal", "blockout", "calendar_unreadable"}
 )
 """Codes of runs that were aborted for what says nothing of the hypothesis."""
 
@@ -98,6 +98,7 @@ def register(subparsers: Subparsers) -> None:
         one.add_argument("id", metavar="RUN", help="id of a run, or the name of an experiment for its newest")
         if name == "stop":
             one.add_argument("--reason", default="", help="why, for the journal")
+    experiment_plan.add_plan(actions)
     experiment_report.add_report(actions)
     experiment_evidence.add_evidence(actions)
 

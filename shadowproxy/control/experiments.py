@@ -363,6 +363,7 @@ class Governor:
 
     def _write_end(self, run: Run) -> None:
         try:
+            run.conclude()
             document = run.document()
         except Exception:  # noqa: BLE001  an end is written down, whatever the conductor can say of it
             _log.exception("experiment %s has no result", run.id)

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from shadowproxy import __version__
-from shadowproxy.control import comparison, rollout_metrics
+from shadowproxy.control import comparison, experiment_metrics, rollout_metrics
 from shadowproxy.control.metric_spec import COUNTER, GAUGE, HISTOGRAM, Spec
 from shadowproxy.judge import sketch
 from shadowproxy.judge.bodies.fieldcounts import Standing
@@ -219,7 +219,7 @@ SPECS: Final[tuple[Spec, ...]] = (
     Spec("shadowproxy_worker_restarts_total", COUNTER, "restarts", ("worker",), "Times that a worker slot was filled again after a death."),
     Spec("shadowproxy_worker_bad_messages_total", COUNTER, "messages", (), "Messages from workers that control could not read."),
     Spec("shadowproxy_workers", GAUGE, "workers", ("state",), "Worker processes by state: starting, ready or draining."),
-    Spec("shadowproxy_kill_switch_on", GAUGE, "boolean", (), "1 while the kill switch stops mirroring."),
+    Spec("shadowproxy_kill_switch_on", GAUGE, "boolean", (), "1 while the kill switch stops mirroring and experiments."),
     Spec("shadowproxy_config_generation", GAUGE, "generations", (), "Generation of the config in force."),
     Spec(
         "shadowproxy_config_reloads_total",
@@ -291,6 +291,7 @@ SPECS: Final[tuple[Spec, ...]] = (
     ),
     Spec("shadowproxy_ledger_set_aside_total", COUNTER, "files", (), "Corrupt ledgers that were renamed, and begun anew."),
     Spec("shadowproxy_ledger_dropped_statuses_total", COUNTER, "rows", (), "Rows whose answer was not noted, as the disk was too slow."),
+    *experiment_metrics.SPECS,
     *rollout_metrics.SPECS,
     Spec("shadowproxy_audit_up", GAUGE, "boolean", (), "1 while audit records reach their file."),
     Spec("shadowproxy_audit_dropped_total", COUNTER, "records", (), "Audit records that did not reach their file."),
@@ -335,6 +336,7 @@ class Exposition(Collector):
         _fleets(self._supervisor, sampled)
         _workers(self._supervisor, sampled)
         _control(self._supervisor, sampled)
+        experiment_metrics.collect(self._supervisor.governor, sampled.add)
         rollout_metrics.collect(self._supervisor.rollouts, self._supervisor.evacuations, sampled.add)
         yield from families.values()
 

@@ -165,6 +165,24 @@ class Run:
         return self.life.state is State.RUNNING
 
     @property
+    def share(self) -> float:
+        """Percent of the units that gets the fault now."""
+        return self.percent if self.is_running and not self.is_paused else 0.0
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Requests that failed, in the slice with the fault and in control."""
+        if self.conductor is not None:
+            return {"fault": self.conductor.slices.fault.errors, "control": self.conductor.slices.control.errors}
+        return {arm: one["errors"] for arm, one in self.result.get("slices", {}).items()}
+
+    def conclude(self) -> None:
+        """Keep what the conductor has to say, and let go of it."""
+        if self.conductor is not None:
+            self.result = self.conductor.document()
+            self.conductor = None
+
+    @property
     def seconds(self) -> float | None:
         """Since its start, by the monotonic clock; None before."""
         return time.monotonic() - self._began if self._began else None
@@ -229,7 +247,7 @@ class Run:
             "is_dry": self.is_dry,
             "force": self.force,
             "epoch": self.epoch,
-            "percent": 0.0 if self.is_paused or self.life.has_ended else self.percent,
+            "percent": self.share,
             "created": self.created,
             "started": self.started,
             "ended": self.ended,

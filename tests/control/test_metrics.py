@@ -15,6 +15,7 @@ from shadowproxy.control.metric_spec import COUNTER, HISTOGRAM
 from shadowproxy.control.metrics import BOUNDARIES_S, BOUNDS, SPECS
 from shadowproxy.control.sinkhouse import SinkCounts
 from tests.control.conftest import Api, until
+from tests.control.governed import exposure, running
 from tests.control.test_counts import full_tally
 from tests.control.test_leaks import call
 from tests.control.test_rollout_case import case
@@ -64,6 +65,8 @@ async def test_every_documented_metric_is_collected(api: Api) -> None:
     supervisor.counts.add(supervisor.counts.accounts[0], {"type": "tally", "tests": tests})
     supervisor.leaks.add({"leaks": [call()], "leaks_dropped": 1})
     supervisor.sinks.counts["orders"] = SinkCounts(Counter({"201": 1}))
+    supervisor.governor.on_exposure(exposure(await running(supervisor), errors=1))
+    supervisor.governor.ends["aborted", "stopped"] = 1
     supervisor.rollouts.cases["all"] = case()
     supervisor.counts.late["live", "http://127.0.0.1:1"] += 1
     _, _, text = await api("GET", "/metrics")
