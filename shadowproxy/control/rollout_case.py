@@ -76,7 +76,8 @@ class Case:
         """Changes whenever the row would, but for the clock."""
         conductor = self.conductor
         requests, _ = conductor.counts.served
-        return conductor.state, conductor.step, conductor.code, requests, conductor.counts.arms["stable"].requests, self.ended
+        stable = conductor.counts.arms["stable"].requests
+        return conductor.state, conductor.step, conductor.code, self.percent, requests, stable, self.ended
 
     def split(self, denied: Iterable[str]) -> Plain | None:
         """The Split of the protocol; None where nobody has the new version."""
@@ -116,8 +117,8 @@ class Case:
             "percent": self.percent if self.conductor.state in SPLIT_IN else 0.0,
         }
 
-    def plain(self) -> Plain:
-        """All of it, as JSON can say."""
+    def plain(self, pending: float = 0.0) -> Plain:
+        """All of it, as JSON can say; `pending` is the share that workers are told of once this is durable."""
         return {
             "version": VERSION,
             "route": self.route,
@@ -126,6 +127,7 @@ class Case:
             "by": self.by,
             "started": self.started,
             "ended": self.ended,
+            "percent": max(self.percent, pending),
             "rollout": value_to_plain(shape_of(Rollout), self.rollout),
             "snapshot": self.conductor.snapshot(),
         }
@@ -147,7 +149,7 @@ class Case:
         conductor = RolloutConductor.resumed(rollout, row["snapshot"])
         case = cls(str(row["route"]), int(row["epoch"]), str(row["live"]), str(row["by"]), float(row["started"]), conductor)
         case.ended = None if row["ended"] is None else float(row["ended"])
-        case.percent = conductor.percent
+        case.percent = float(row["percent"])
         case.base, case.since = conductor.seconds, now
         case.written = case.mark
         return case

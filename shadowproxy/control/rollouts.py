@@ -126,12 +126,8 @@ class Rollouts:
         case = Case(
             route, old.epoch + 1 if old is not None else 1, found.live, actor.name, self._wall(), RolloutConductor(rollout), since=now
         )
-        decision = case.conductor.start()
-        await self._write(case)
-        if self.cases.get(route) is not old:
-            raise ControlError(f"the rollout of {route} was begun by somebody else meanwhile")
-        self.cases[route] = case
-        self._carry_out(case, decision, actor, why, request_id, event="start")
+        # Whoever asked may hang up: what was begun is finished.
+        await asyncio.shield(self._spawn(self._begin(case, old, actor, why, request_id)))
         return case.document()
 
     async def order(self, route: str, order: str, actor: Actor, why: str = "", request_id: str = "") -> Plain:
@@ -156,7 +152,7 @@ class Rollouts:
         except ValueError as error:
             raise ControlError(str(error)) from None
         if order in {"promote", "complete", "resume"}:
-            await self._advance(case, decision, actor, why, request_id)
+            await asyncio.shield(self._spawn(self._advance(case, decision, actor, why, request_id)))
             if case.problem:
                 raise StateError(case.problem)
         else:
@@ -237,9 +233,12 @@ class Rollouts:
                 saved = self._now()
 
     async def save(self) -> None:
-        """Write what has changed. Never raises."""
+        """Write what has changed, and finish what could not be written before. Never raises."""
         for case in list(self.cases.values()):
-            if case.mark != case.written:
+            conductor = case.conductor
+            if conductor.state == COMPLETED and case.percent < conductor.percent and not case.is_adopted:
+                await self._advance(case, RolloutDecision("complete", conductor.percent, conductor.code, conductor.reason))
+            elif case.mark != case.written:
                 await self._try_write(case)
 
     async def close(self) -> None:
@@ -273,18 +272,34 @@ class Rollouts:
             self._carry_out(case, decision)
             self._spawn(self._try_write(case))
 
+    async def _begin(self, case: Case, old: Case | None, actor: Actor, why: str, request_id: str) -> None:
+        decision = case.conductor.start()
+        await self._write(case, decision.percent)
+        first = self.cases.get(case.route)
+        if first is not None and first is not old:
+            await self._try_write(first)
+            raise ControlError(f"the rollout of {case.route} was begun by somebody else meanwhile")
+        if self._is_killed():
+            case.conductor.roll_back("killed", "the kill switch was pulled while it was being begun")
+            await self._try_write(case)
+            self._refuse_while_killed("start")
+        self.cases[case.route] = case
+        self._carry_out(case, decision, actor, why, request_id, event="start")
+
     async def _advance(self, case: Case, decision: RolloutDecision, actor: Actor = SYSTEM, why: str = "", request_id: str = "") -> None:
-        """More users get the new version, once that is durable."""
+        """More users get the new version, once that is durable, and unless it was paused meanwhile: then once it is resumed."""
         try:
-            await self._write(case)
+            await self._write(case, decision.percent)
         except StateError as error:
             if case.conductor.state == RUNNING:
                 reason = f"the step to {decision.percent:g} % cannot be written down: {error}"
                 self._carry_out(case, case.conductor.pause("state", reason), actor, why, request_id)
             case.problem = str(error)
             return
-        if case.conductor.state in {RUNNING, PAUSED, COMPLETED}:
+        if case.conductor.state in {RUNNING, COMPLETED}:
             self._carry_out(case, decision, actor, why, request_id)
+        elif case.conductor.state == PAUSED:
+            await self._try_write(case)
 
     def _carry_out(
         self, case: Case, decision: RolloutDecision, actor: Actor = SYSTEM, why: str = "", request_id: str = "", *, event: str = ""
@@ -320,15 +335,15 @@ class Rollouts:
             self._told = splits
             self._arming.split(splits)
 
-    async def _write(self, case: Case) -> None:
-        """Make a rollout durable as it is now.
+    async def _write(self, case: Case, pending: float = 0.0) -> None:
+        """Make a rollout durable as it is now, and the share that workers are told of next.
 
         Raises:
             StateError: the store does not work.
         """
         async with self._writing:
             mark = case.mark
-            text = await asyncio.to_thread(json.dumps, case.plain(), separators=(",", ":"))
+            text = await asyncio.to_thread(json.dumps, case.plain(pending), separators=(",", ":"))
             await self._store.put(KEY + case.route, text)
             case.written, case.problem = mark, ""
 
@@ -339,10 +354,11 @@ class Rollouts:
             case.problem = str(error)
             _log.error("rollout of %s: what has happened is not written down: %s", case.route, error)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _gone(case: Case, route: Route | None, config: Config) -> str:

@@ -138,6 +138,42 @@ async def test_a_store_that_does_not_work_stops_the_way_forward() -> None:
     assert stage.share == 5.0
 
 
+async def test_a_last_step_that_was_not_written_is_made_up_for() -> None:
+    """Completed is completed: once the store works again everybody gets the new version, also after a restart in between."""
+    stage = await Stage(config(rollout={"steps": [50, 100]})).begun()
+    stage.store.problem = "the disk is full"
+    await stage.counted(GOOD)
+    assert (stage.share, stage.case.conductor.state) == (50.0, "completed")
+    stage.store.problem = ""
+    await stage.rollouts._try_write(stage.case)
+    again = Stage(stage.config, store=stage.store)
+    await again.rollouts.restore()
+    assert again.share == 50.0
+    for one in (stage, again):
+        await one.rollouts.save()
+        assert one.share == 100.0
+
+
+async def test_who_hangs_up_leaves_nothing_half_done() -> None:
+    """A start and a step whose caller is gone while they are written are carried out whole."""
+    stage = Stage()
+    put = stage.store.put
+
+    async def slow(key: str, value: str) -> None:
+        await asyncio.sleep(0.02)
+        await put(key, value)
+
+    stage.store.put = slow  # type: ignore[method-assign]
+    for name, share in (("start", 1.0), ("promote", 5.0)):
+        asked = stage.rollouts.start("shop", ANN) if name == "start" else stage.rollouts.order("shop", name, ANN)
+        task = asyncio.ensure_future(asked)
+        await asyncio.sleep(0.005)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*stage.rollouts._tasks)
+        assert (stage.share, task.cancelled()) == (share, True)
+
+
 async def test_a_restart_goes_on() -> None:
     """At the step that was written, with the counts of then, at the same second; the time in between does not count."""
     before = await Stage().begun()
@@ -276,6 +312,23 @@ async def test_two_who_start_at_once() -> None:
     results = await asyncio.gather(stage.rollouts.start("shop", ANN), stage.rollouts.start("shop", SYSTEM), return_exceptions=True)
     assert sum(isinstance(result, ControlError) for result in results) == 1
     assert stage.share == 1.0
+    assert json.loads(stage.store.rows[KEY + "shop"])["by"] == stage.case.by
+
+
+async def test_a_kill_while_it_is_begun() -> None:
+    """Nobody gets the new version, now or after a restart."""
+    stage = Stage()
+    put = stage.store.put
+
+    async def killed(key: str, value: str) -> None:
+        stage.is_killed = True
+        await put(key, value)
+
+    stage.store.put = killed  # type: ignore[method-assign]
+    with pytest.raises(ControlError, match="the kill switch is on"):
+        await stage.begun()
+    assert not stage.told
+    assert stage.stored["state"] == "rolled_back"
 
 
 async def test_while_a_step_is_written_it_is_no_time_of_the_next() -> None:
@@ -297,6 +350,32 @@ async def test_while_a_step_is_written_it_is_no_time_of_the_next() -> None:
     assert (stage.share, stage.case.conductor.percent) == (1.0, 5.0)
     gate.set()
     await until(lambda: stage.share == 5.0, "the step is told")
+
+
+async def test_a_pause_holds_a_step_that_is_being_written() -> None:
+    """The kill switch, pulled in that moment: nobody else gets the new version, now or after a restart, until it is resumed."""
+    stage = await Stage().begun()
+    gate = asyncio.Event()
+    put = stage.store.put
+
+    async def slow(key: str, value: str) -> None:
+        await gate.wait()
+        await put(key, value)
+
+    stage.store.put = slow  # type: ignore[method-assign]
+    stage.now += 11.0
+    stage.rollouts.on_exposure({"splits": {"shop": {**GOOD, "epoch": 1}}})
+    await asyncio.sleep(0)
+    stage.rollouts.kill()
+    gate.set()
+    await asyncio.gather(*stage.rollouts._tasks)
+    assert (stage.share, stage.case.conductor.state, stage.case.conductor.percent) == (1.0, "paused", 5.0)
+    again = Stage(store=stage.store)
+    await again.rollouts.restore()
+    assert (again.share, again.case.conductor.state) == (1.0, "paused")
+    for one in (stage, again):
+        await one.rollouts.order("shop", "resume", ANN)
+        assert one.share == 5.0
 
 
 async def test_the_clock_ticks_without_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
