@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -13,12 +14,17 @@ from shadowproxy.control.admin.actions import ACTOR, REQUEST_ID
 from shadowproxy.control.admin.problem import Refusal
 from shadowproxy.control.admin.schema import LINES
 from shadowproxy.errors import ExperimentRefused, StateError
+from shadowproxy.experiments.allowance import Traffic
+from shadowproxy.experiments.planning import Effect, plan
 
 if TYPE_CHECKING:
     from shadowproxy.config.experiment import Experiment
     from shadowproxy.control.experiments import Governor
     from shadowproxy.control.runs import Run
     from shadowproxy.control.supervisor import Supervisor
+
+TRAFFIC: Final = ("requests_per_s", "error_rate", "units_per_s", "p50", "p99")
+"""What can be said of traffic that was not seen."""
 
 TEXT_LIMIT: Final = 500
 """Characters of a reason."""
@@ -52,6 +58,17 @@ class ExperimentViews:
         except ExperimentRefused as error:
             raise Refusal(409, str(error), refusals=error.refusals) from None
         return _json(self._document(run), status=201)
+
+    async def plan_experiment(self, request: web.Request) -> web.Response:
+        """What an experiment would take with the traffic that was seen, or is given, and what speaks against it now."""
+        asked = await _asked(request)
+        experiment = await _experiment(asked)
+        supervisor = self._supervisor
+        traffic = _traffic(asked) or supervisor.traffic.of(experiment) or Traffic(requests_per_s=0.0)
+        document = plan(experiment, traffic, _effect(asked, experiment)).to_plain()
+        coming = supervisor.calendars.coming(datetime.now(UTC) + timedelta(seconds=experiment.duration))
+        admission = self._governor.check(experiment, _text(asked, "force"))
+        return _json({**document, "admission": admission.to_plain(), "is_admitted": admission.is_admitted, "coming": list(coming)})
 
     async def experiment(self, request: web.Request) -> web.Response:
         """One run, by its id; by a name its newest."""
@@ -154,6 +171,44 @@ async def _experiment(asked: dict[str, Any]) -> Experiment:
         # Of nobody's environment: whoever may use this API is not always one who may read it.
         return await asyncio.to_thread(lambda: load_experiment_text(text, {}, file="experiment"))
     raise Refusal(400, 'the body must have one of "experiment" (an object) and "text" (YAML)')
+
+
+def _traffic(asked: dict[str, Any]) -> Traffic | None:
+    """The traffic that is given; None to take what was seen.
+
+    Raises:
+        Refusal: 400, it is none.
+    """
+    given = asked.get("traffic")
+    if given is None:
+        return None
+    known = _numbers(given, "traffic", TRAFFIC)
+    if "requests_per_s" not in known or known.get("error_rate", 0.0) > 1.0:
+        raise Refusal(400, "traffic needs requests_per_s; error_rate is from 0 to 1")
+    return Traffic(**known)
+
+
+def _effect(asked: dict[str, Any], experiment: Experiment) -> Effect:
+    given = _numbers(asked.get("effect", {}), "effect", ("errors", "slower"))
+    standard = Effect.of(experiment)
+    if given.get("errors", 0.0) > 1.0:
+        raise Refusal(400, "effect.errors is a share of answers, from 0 to 1")
+    return Effect(errors=given.get("errors", standard.errors), slower=given.get("slower", standard.slower))
+
+
+def _numbers(given: Any, name: str, known: tuple[str, ...]) -> dict[str, float]:
+    """The numbers, 0 or more and finite, that an object has.
+
+    Raises:
+        Refusal: 400, it is something else.
+    """
+    is_right = isinstance(given, dict) and all(
+        key in known and isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
+        for key, value in given.items()
+    )
+    if not is_right:
+        raise Refusal(400, f"{name} must be an object of numbers, 0 or more: {', '.join(known)}")
+    return {key: float(value) for key, value in given.items()}
 
 
 def _flag(asked: dict[str, Any], name: str) -> bool:

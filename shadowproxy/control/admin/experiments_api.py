@@ -33,6 +33,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         refusals=(400, 403, 415, 409, 413, 422),
         success=201,
     ),
+    Endpoint(
+        "POST",
+        "/api/v1/experiments/plan",
+        "plan_experiment",
+        'What an experiment would take, without running it: {"experiment": {...}} or {"text": "YAML"}, "traffic" and "effect" in place of what was '
+        "seen and `sequential.margin`. `admission` has what speaks against it now.",
+        schema="Plan",
+        has_body=True,
+        refusals=(400, 403, 415, 413, 422),
+    ),
     Endpoint("GET", "/api/v1/experiments/{id}", "experiment", "One run; by a name its newest.", schema="Experiment", refusals=(404,)),
     Endpoint(
         "POST",
@@ -88,6 +98,8 @@ _SHOWN: Final[dict[str, Schema]] = {
 REFUSAL: Final = structure(code=STRING, sentence=STRING, is_overridden=FLAG)
 _VERDICT: Final[Schema] = {"type": ["string", "null"], "enum": ["upheld", "refuted", "undecided", "environment", None]}
 
+_SEEN: Final = structure(requests=or_null("integer"), seconds=or_null("number"))
+
 SCHEMAS: Final[dict[str, Schema]] = {
     "Experiments": structure(
         experiments=list_of(structure(**_SHOWN, verdict=_VERDICT, sentence=STRING)),
@@ -100,6 +112,33 @@ SCHEMAS: Final[dict[str, Schema]] = {
         admission=list_of(REFUSAL),
         timeline=list_of(structure(time=NUMBER, seconds=or_null("number"), event=STRING, detail=STRING)),
         result=extended(structure(), {"verdict": _VERDICT, "sentence": STRING}),
+    ),
+    "Plan": structure(
+        name=STRING,
+        traffic=structure(
+            requests_per_s=NUMBER,
+            error_rate=NUMBER,
+            units_per_s=or_null("number"),
+            p50=or_null("number"),
+            p99=or_null("number"),
+            seconds=NUMBER,
+        ),
+        effect=structure(errors=NUMBER, slower=NUMBER),
+        detect=structure(errors=_SEEN, abort=_SEEN, p99=_SEEN),
+        ramp=list_of(
+            structure(percent=NUMBER, from_s=NUMBER, seconds=or_null("number"), requests=or_null("number"), needed=or_null("integer"))
+        ),
+        requests=NUMBER,
+        units=or_null("number"),
+        charge=structure(expected=NUMBER, most=NUMBER),
+        budget={"type": ["object", "null"]},
+        duration=NUMBER,
+        needed_s=or_null("number"),
+        is_enough=FLAG,
+        sentences=list_of(STRING),
+        admission=list_of(REFUSAL),
+        is_admitted=FLAG,
+        coming=list_of(STRING),
     ),
     "Replay": structure(id=STRING, entries=COUNT, is_same=or_null("boolean"), result={"type": "object"}),
 }
