@@ -12,7 +12,8 @@ from typing import Final
 from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.problem import problem
 
-MARK_LINE: Final = b"X-Shadowproxy-Fault: %b;%b\r\n"
+MARK_NAME: Final = b"X-Shadowproxy-Fault: "
+MARK_LINE: Final = MARK_NAME + b"%b;%b\r\n"
 """Which experiment did what to an answer."""
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}

@@ -27,10 +27,12 @@ from shadowproxy.dataplane.accept import ClientConnection
 from shadowproxy.dataplane.admission import Admissions
 from shadowproxy.dataplane.capture import Purse, told
 from shadowproxy.dataplane.deadlines import Deadlines
+from shadowproxy.dataplane.distort import field_of
 from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.experiments import Experiments
 from shadowproxy.dataplane.forward import FleetRuntime
 from shadowproxy.dataplane.gate import Gate, gate_of
+from shadowproxy.dataplane.madeup import MARK_NAME
 from shadowproxy.dataplane.outcome import name_of
 from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.dataplane.response_head import ResponseHeads
@@ -241,6 +243,8 @@ class Worker:
             return
         head = exchange.head
         trace = exchange.trace
+        answer = exchange.answer
+        fault = field_of(answer, b"x-shadowproxy-fault") if answer is not None and MARK_NAME in answer.wire else b""
         self._keep_record(
             {
                 "time": time.time(),
@@ -259,6 +263,7 @@ class Worker:
                 "tagged": bool(head.tenant),
                 "trace": trace.trace_id.decode() if trace is not None else "",
             }
+            | ({"fault": fault.decode("latin-1")} if fault else {})
         )
 
     def log_refusal(self, client: ClientConnection, exchange: Exchange | None, status: int, code: str) -> None:

@@ -367,6 +367,17 @@ def test_an_answer_that_cannot_be_damaged_passes_unharmed(wire: bytes, *, is_cut
         assert not client.is_over
 
 
+def test_a_distorted_answer_is_logged_as_such() -> None:
+    """With the experiment and the kinds; others say nothing of it."""
+    with FaultRoom({"first_byte": "10ms", "every": 2}, settings={"access_log": {"path": "access.log", "sample": 1.0}}) as room:
+        client, live = room.client(), room.upstream("live")
+        for _ in range(2):
+            client.says(REQUEST)
+            live.says(SIZED + BODY)
+            room.pass_ms(10)
+        assert [record.get("fault") for record in room.worker.access] == [None, "drill;first_byte"]
+
+
 # Several at once.
 
 
