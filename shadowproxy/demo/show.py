@@ -136,6 +136,7 @@ Traffic goes on until Ctrl-C. In another terminal:
   compare          {command} compare --admin {where.admin}
   verdict          {command} verdict --admin {where.admin}
   report           {command} report --admin {where.admin} --out report.html
+  break something  {command} experiment run {where.experiment} --admin {where.admin}
   stop mirroring   {command} kill --admin {where.admin}      (and then: resume)
   page             {where.admin}/
   metrics          curl {where.admin}/metrics

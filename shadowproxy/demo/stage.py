@@ -77,6 +77,29 @@ _ROUTE: Final = """\
 """
 
 
+EXPERIMENT: Final = """\
+# Written by `shadowproxy demo --keep`: run it with `shadowproxy experiment run`.
+name: recommendations-away
+owner: you
+hypothesis:
+  fault: recommendations answer 503
+  expect: the home page shows top sellers, and not an error
+  impact: as many orders as before
+inject:
+  routes: [recommendations]
+  faults: [{abort: {status: 503}}]
+slice: {percent: 10, key: "header:x-user-id"}
+observe: [home]
+expect:
+  - {route: home, status: [200], json: $.recommendations.source, equals: top sellers, share: 70}
+duration: 30s
+guards:
+  - {metric: error_excess, above: 20, hold: 2s}
+  - {metric: p99_excess, above: 0.3, hold: 5s}
+"""
+"""What can be broken here without harm: a tenth of the users, for half a minute."""
+
+
 def config_text(live: str, shadow: str, state: Path) -> str:
     """The proxy's config for two shops.
 
@@ -99,6 +122,7 @@ class Addresses:
     shadow: str
     config: Path
     token: Path
+    experiment: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +238,9 @@ class Stage:
         status = await self._until_ready(proxy, facts["admin"])
         front, egress = (listener["address"] for listener in status["listeners"])
         out.write_text(f"http://{egress}\n")
-        self._addresses = Addresses(f"http://{front}", facts["admin"], live, shadow, config, token)
+        experiment = self.directory / "break.yaml"
+        experiment.write_text(EXPERIMENT)
+        self._addresses = Addresses(f"http://{front}", facts["admin"], live, shadow, config, token, experiment)
 
     async def _spawn(self, name: str, arguments: list[str]) -> Child:
         child = await Child.start(name, arguments, self.directory)

@@ -12,10 +12,11 @@ import aiohttp
 import pytest
 
 from shadowproxy.config import load_text
+from shadowproxy.config.experiment_file import load_experiment_text
 from shadowproxy.demo import findings
 from shadowproxy.demo.children import DemoError
 from shadowproxy.demo.shop import V2
-from shadowproxy.demo.stage import ROUTES, Stage, Users, config_text
+from shadowproxy.demo.stage import EXPERIMENT, ROUTES, Stage, Users, config_text
 
 if TYPE_CHECKING:
     from shadowproxy.demo.findings import Comparison
@@ -108,3 +109,11 @@ async def test_closing_is_finished_even_when_cancelled() -> None:
         await closing
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert not stage.directory.exists()
+
+
+def test_the_experiment_that_is_offered_is_one() -> None:
+    """It is accepted as it stands, on routes that the demonstration has, and within what an instance allows."""
+    experiment = load_experiment_text(EXPERIMENT)
+    config = load_text(config_text("http://127.0.0.1:1", "http://127.0.0.1:2", Path("demo.db"))).config
+    assert {*experiment.inject.routes, *experiment.observe} <= {route.name for route in config.routes}
+    assert experiment.slice.percent <= config.experiments.max_percent
