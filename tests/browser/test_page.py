@@ -113,8 +113,8 @@ def test_verdicts_are_on_the_page_as_text(browser: Chromium, origins: dict[str, 
         assert complaints(page) == []
         own = f"http://{proxy.admin[0]}:{proxy.admin[1]}/"
         assert {one.removeprefix(own) for one in page.requests} <= {
-            "", "favicon.ico", "page/app.js", "page/tenancy.js", "page/text.js", "page/verdict.js", "page/style.css",
-            "api/v1/compare", "api/v1/verdict", "api/v1/status", "api/v1/sinks",
+            "", "favicon.ico", "page/app.js", "page/runs.js", "page/tenancy.js", "page/text.js", "page/verdict.js", "page/style.css",
+            "api/v1/compare", "api/v1/verdict", "api/v1/status", "api/v1/sinks", "api/v1/experiments", "api/v1/rollouts",
         }  # fmt: skip
         (tmp_path / "page.png").write_bytes(base64.b64decode(page.command("Page.captureScreenshot")["data"]))
 
@@ -233,3 +233,44 @@ def test_without_test_traffic_nothing_is_said_of_it(browser: Chromium, origins: 
         assert any(one.endswith("/api/v1/sinks") for one in page.requests)
         assert page.evaluate("document.getElementById('tests').childElementCount") == 0
         assert complaints(page) == []
+
+
+def test_experiments_and_rollouts_are_on_the_page_as_text(browser: Chromium, origins: dict[str, Origin], tmp_path: Path) -> None:
+    """What is under way with its share and its sentence; when it was stopped, by whom and why; words of people are no markup."""
+    changed = config(origins)
+    changed["routes"][1] |= {"mirror": [], "rollout": {"to": "shadow", "key": "client", "bake": "1h"}}
+    experiment = {
+        "name": "slow", "owner": HOSTILE, "hypothesis": {"fault": HOSTILE, "expect": "e", "impact": "i"}, "duration": "1h",
+        "inject": {"routes": ["orders"], "faults": [{"delay": "1ms"}]}, "slice": {"percent": 2, "key": "client"},
+        "guards": [{"metric": "error_rate", "above": 50}],
+    }  # fmt: skip
+    with SupervisedProxy(changed, tmp_path) as proxy:
+        page = opened(browser, proxy)
+        assert "Experiments and rollouts" not in shown(page, "generation")
+        started = proxy.api("POST", "/api/v1/experiments", {"experiment": experiment})
+        assert started.status == 201, started.body
+        assert proxy.api("POST", "/api/v1/rollouts/rest/start", {"reason": HOSTILE}).status < 300
+        said = shown(page, "slow-1")
+        said = shown(page, "live → shadow")
+        for text in (
+            "Experiments and rollouts",
+            "running",
+            "2 %",
+            "1 %",
+            "shadowproxy experiment stop slow-1",
+            "shadowproxy rollout status rest",
+        ):
+            assert text in said, said
+        assert proxy.api("POST", "/api/v1/experiments/slow-1/stop", {"reason": HOSTILE}).status == 200
+        said = shown(page, HOSTILE)
+        assert "aborted" in said
+        assert "shadowproxy experiment stop" not in said
+        assert page.evaluate("[typeof window.hacked, document.images.length]") == ["undefined", 0]
+        for width in (320, 734, 1280):
+            page.resize(width, 1600)
+            assert page.evaluate(OVERFLOW) <= 0, width
+        assert complaints(page) == []
+        (tmp_path / "runs.png").write_bytes(base64.b64decode(page.command("Page.captureScreenshot")["data"]))
+        page.media(prefers_color_scheme="dark")
+        page.resize(390, 1100)
+        (tmp_path / "runs-dark.png").write_bytes(base64.b64decode(page.command("Page.captureScreenshot")["data"]))

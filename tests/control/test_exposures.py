@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -217,3 +218,36 @@ async def test_a_record_that_was_never_used_has_no_file(tmp_path: Path) -> None:
     record = Exposures(tmp_path / "e.db", 60.0)
     await record.close()
     assert not (tmp_path / "e.db").exists()
+
+
+@dataclass
+class Case:
+    """What a rollout tells of itself."""
+
+    percent: float
+    is_open: bool = True
+    state: str = "running"
+    id: str = "all-1"
+    route: str = "all"
+    rollout: Rollout = field(default_factory=lambda: Rollout(to="v2", key="client", first=("ring",), pinned=("last",)))
+
+    @property
+    def conductor(self) -> Case:
+        """Which knows its state."""
+        return self
+
+
+async def test_a_rollout_from_its_first_step_to_its_end(record: Exposures, tmp_path: Path) -> None:
+    """Steps, a restart in the middle, and how it ended; its rings and pinned units count."""
+    record.note_case(Case(10.0), NOW - 50, deny=("vip",))  # type: ignore[arg-type]
+    await record.close()
+    again = Exposures(tmp_path / "state.exposures.db", 3600.0, now=lambda: NOW)
+    again.note_case(Case(10.0), NOW - 30, deny=("vip",))  # type: ignore[arg-type]
+    again.note_case(Case(50.0), NOW - 20, deny=("vip",))  # type: ignore[arg-type]
+    places = {unit: (await again.whois(unit, NOW))["rollouts"][0]["place"] for unit in ("ring", "last", "vip")}
+    assert places == {"ring": "canary", "last": "apart", "vip": "apart"}
+    again.note_case(Case(0.0, is_open=False, state="rolled_back"), NOW - 10, deny=("vip",))  # type: ignore[arg-type]
+    (found,) = (await again.whois("ring", NOW))["rollouts"]
+    assert (found["state"], found["place"], found["to"]) == ("rolled_back", None, "v2")
+    assert found["was"][-1]["until"] == NOW - 10
+    await again.close()

@@ -1,4 +1,4 @@
-"""The static page: six files, read once, served from memory."""
+"""The static page: seven files, read once, served from memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from shadowproxy.control.admin.problem import Refusal
 _TYPES: Final = {
     "index.html": "text/html",
     "app.js": "text/javascript",
+    "runs.js": "text/javascript",
     "tenancy.js": "text/javascript",
     "text.js": "text/javascript",
     "verdict.js": "text/javascript",

@@ -22,7 +22,7 @@ async def test_the_page_has_no_inline_script_or_style(api: Api) -> None:
 
 async def test_the_script_sets_text_only_and_keeps_the_token_in_memory(api: Api) -> None:
     """Nothing that a stranger sent can become markup, and no storage or cookie holds the token."""
-    script = "".join([(await api("GET", f"/page/{name}.js", token=""))[2] for name in ("app", "tenancy", "text", "verdict")])
+    script = "".join([(await api("GET", f"/page/{name}.js", token=""))[2] for name in ("app", "runs", "tenancy", "text", "verdict")])
     for forbidden in (
         "innerHTML",
         "outerHTML",

@@ -1,3 +1,4 @@
+import { tellRuns } from "./runs.js";
 import { tellTests } from "./tenancy.js";
 import { count, ms, row, share } from "./text.js";
 import { tell, WORST_FIRST } from "./verdict.js";
@@ -9,6 +10,7 @@ let timer = 0;
 // What /api/v1/verdict said last, by route and mirror, and when it may be asked again: a verdict costs the proxy more than counts do.
 let verdicts = new Map();
 let nextVerdicts = 0;
+let nextRuns = 0;
 
 const EVERY_MS = 2000;
 const VERDICTS_EVERY_MS = 4000;
@@ -85,12 +87,23 @@ async function showTests() {
   at("tests").replaceChildren(...(made === null ? [] : [made]));
 }
 
+// As test traffic: a state that is old could be that of a fault which has ended, or begun, since.
+async function showRuns() {
+  if (performance.now() < nextRuns) return;
+  nextRuns = performance.now() + VERDICTS_EVERY_MS;
+  const answers = await Promise.all([ask("/api/v1/experiments"), ask("/api/v1/rollouts")]);
+  const isKnown = answers.every((answer) => answer.ok);
+  const made = isKnown ? tellRuns(at("running").content.cloneNode(true), ...(await Promise.all(answers.map((answer) => answer.json())))) : null;
+  at("runs").replaceChildren(...(made === null ? [] : [made]));
+}
+
 function lock(problem) {
   token = "";
   verdicts = new Map();
-  nextVerdicts = 0;
+  nextVerdicts = nextRuns = 0;
   at("login").hidden = false;
   at("mirrors").replaceChildren();
+  at("runs").replaceChildren();
   at("tests").replaceChildren();
   at("problem").textContent = problem;
 }
@@ -107,6 +120,7 @@ async function refresh() {
     await askVerdicts();
     at("login").hidden = true;
     show(compared);
+    await showRuns();
     await showTests();
   } catch (error) {
     at("state").textContent = `not reachable: ${error.message}`;
