@@ -114,7 +114,7 @@ class ExposureFile:
         self._do(_SHARE, (share.id, str(share.kind), share.key, _to_text(share)))
         (count,) = self._one("SELECT count(*) FROM steps WHERE id = ?", (share.id,))
         if count < STEPS_LIMIT:
-            self._do(_STEP, (share.id, step.time, step.percent, step.is_paused, False))
+            self._do(_STEP, (share.id, self._after(share.id, step.time), step.percent, step.is_paused, False))
 
     def end(self, of: str, state: str, at: float) -> None:
         """A share is over. One that is over already only changes its state."""
@@ -122,7 +122,7 @@ class ExposureFile:
         if found is None:
             return
         if found[0] is None:
-            self._do(_STEP, (of, at, 0.0, False, True))
+            self._do(_STEP, (of, self._after(of, at), 0.0, False, True))
         self._do("UPDATE shares SET state = ?, ended = coalesce(ended, ?) WHERE id = ?", (state, at, of))
 
     def add_units(self, of: str, units: Mapping[str, int], at: float) -> None:
@@ -192,6 +192,11 @@ class ExposureFile:
             connection.close()
             raise
         return connection
+
+    def _after(self, of: str, at: float) -> float:
+        """`at`, but never before the last step: a clock that is set back must not put things into another order."""
+        (last,) = self._one("SELECT max(time) FROM steps WHERE id = ?", (of,))
+        return at if last is None else max(at, last)
 
     def _do(self, statement: str, parameters: tuple[Any, ...]) -> None:
         assert self._connection is not None

@@ -220,6 +220,15 @@ async def test_a_record_that_was_never_used_has_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "e.db").exists()
 
 
+async def test_a_clock_that_is_set_back_changes_no_order(record: Exposures) -> None:
+    """What was said last counts, whatever time it was then."""
+    record.note_run("slow-1", experiment(slice={"pinned": ["in"]}), 10.0, NOW)
+    record.note_run("slow-1", experiment(slice={"pinned": ["in"]}), 20.0, NOW - 3600)
+    record.note_end("slow-1", "completed", NOW - 3500)
+    (found,) = (await record.whois("in", NOW))["experiments"]
+    assert found["place"] is None
+
+
 @dataclass
 class Case:
     """What a rollout tells of itself."""
@@ -239,6 +248,7 @@ class Case:
 
 async def test_a_rollout_from_its_first_step_to_its_end(record: Exposures, tmp_path: Path) -> None:
     """Steps, a restart in the middle, and how it ended; its rings and pinned units count."""
+    record._now = lambda: NOW - 40
     record.note_case(Case(10.0), NOW - 50, deny=("vip",))  # type: ignore[arg-type]
     await record.close()
     again = Exposures(tmp_path / "state.exposures.db", 3600.0, now=lambda: NOW)
