@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def register(subparsers: Subparsers) -> None:
     """Add `kill`, `resume` and `reload`."""
     for name, summary, function in (
-        ("kill", "stop mirroring in every worker, now and after a restart", kill),
+        ("kill", "stop mirroring in every worker, now and after a restart, and end every experiment", kill),
         ("resume", "mirror again after a kill", resume),
         ("reload", "read the config file again", reload),
     ):

@@ -109,6 +109,7 @@ class Governor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._is_closing = False
+        self._next_tick = self._next_look = 0.0
         self._pulse: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -136,6 +137,12 @@ class Governor:
     async def restore(self) -> None:
         """Read the journal, and close what an earlier control process left unfinished. Nothing of it is armed again."""
         self._pulse = asyncio.get_running_loop().create_task(self._keep())
+        try:
+            await self._take_up()
+        finally:
+            self._restored.set()
+
+    async def _take_up(self) -> None:
         problem = await self.journal.open(self._past.visit)
         if problem:
             _log.critical("no experiment begins: the journal does not work: %s", problem)
@@ -145,7 +152,6 @@ class Governor:
             if not run.life.has_ended:
                 said = "the control process that ran it ended without ending it; its faults ended with their lease"
                 self.end(run, State.ABORTED, "restart", said)
-        self._restored.set()
 
     async def submit(self, experiment: Experiment, actor: Actor, *, is_dry: bool = False, force: str = "", request_id: str = "") -> Run:
         """Have an experiment admitted, and begin it as soon as its probes are known to be well.
@@ -175,7 +181,7 @@ class Governor:
         run.life.become(State.ADMITTED)
         run.note("admitted", f"by {actor.name}" + (f", break-glass: {run.force}" if run.force else ""))
         self._audit.record(actor, "experiment.run", "ok", after=run.id, detail=f"{_intent(run)}; {run.force}", request_id=request_id)
-        self._equipment.on_event(run, "admitted")
+        self._announce(run, "admitted")
         self._spawn(self._begin(run))
         return run
 
@@ -271,7 +277,7 @@ class Governor:
         _log.warning("experiment %s is %s (%s): %s", run.id, run.state, code, reason)
         self._write_end(run)
         self._audit.record(actor, "experiment.end", "ok", before=run.id, after=run.state, detail=f"{code}: {reason}", request_id=request_id)
-        self._equipment.on_event(run, str(run.state))
+        self._announce(run, str(run.state))
         self._forget_oldest()
         if not self._is_closing:
             self._spawn(self._finish(run))
@@ -328,7 +334,7 @@ class Governor:
         self._tell(run)
         self._wake.set()
         _log.warning("experiment %s runs: %s", run.id, _intent(run))
-        self._equipment.on_event(run, "started")
+        self._announce(run, "started")
 
     def _tell(self, run: Run) -> None:
         assert run.lease is not None
@@ -359,7 +365,7 @@ class Governor:
         run.note(decision.action, decision.reason)
         _log.info("experiment %s: %s to %g %%: %s", run.id, decision.action, decision.percent, decision.reason)
         self._audit.record(SYSTEM, f"experiment.{decision.action}", "ok", after=run.id, detail=f"{decision.percent:g} %: {decision.reason}")
-        self._equipment.on_event(run, decision.action)
+        self._announce(run, decision.action)
 
     def _write_end(self, run: Run) -> None:
         try:
@@ -394,22 +400,34 @@ class Governor:
         if prober is not None:
             await prober.close()
 
+    def _announce(self, run: Run, event: str) -> None:
+        """Pass on what happened; that somebody cannot be told keeps no other run from its end."""
+        try:
+            self._equipment.on_event(run, event)
+        except Exception:  # noqa: BLE001  as above
+            _log.exception("nobody can be told that %s is %s", run.id, event)
+
     # -- all of them
 
     async def _keep(self) -> None:
         """Renew leases, and let time pass for runs of which nothing is told."""
-        next_tick = next_look = 0.0
         while True:
             await (asyncio.sleep(PULSE_S) if self.active else self._rest())
-            self._renew()
-            now = time.monotonic()
-            if now >= next_tick:
-                next_tick = now + TICK_S
-                self.journal.check()
-                self._tick_all()
-            if now >= next_look:
-                next_look = now + CLOSURES_S
-                self._end_in_blockouts()
+            try:
+                self._beat(time.monotonic())
+            except Exception:  # noqa: BLE001  a run whose time does not pass would never end
+                _log.exception("experiments cannot be watched")
+                self._end_all(State.ABORTED, "internal", "they cannot be watched any more; the log has the details")
+
+    def _beat(self, now: float) -> None:
+        self._renew()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_S
+            self.journal.check()
+            self._tick_all()
+        if now >= self._next_look:
+            self._next_look = now + CLOSURES_S
+            self._end_in_blockouts()
 
     def _renew(self) -> None:
         for run in self.active:

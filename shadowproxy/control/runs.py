@@ -61,7 +61,8 @@ class Totals:
     unharmed: Counter[str] = field(default_factory=Counter)
     seen: int = 0
     outside: int = 0
-    units: dict[str, int] = field(default_factory=dict)
+    units: dict[str, int] | None = field(default_factory=dict)
+    """Faults of each unit; None once they are only a number."""
     unit_count: int = 0
     repeats: int = 0
 
@@ -78,6 +79,8 @@ class Totals:
             self.unit_count = max(self.unit_count, units)
             self.repeats = max(self.repeats, counts.get("repeats", 0))
             return
+        if self.units is None:
+            return
         for unit, count in units.items():
             before = self.units.get(unit, 0)
             if before or len(self.units) < UNITS_KEPT:
@@ -86,8 +89,8 @@ class Totals:
             self.repeats = max(self.repeats, before + count)
 
     def forget_units(self) -> None:
-        """Keep their number only."""
-        self.units = {}
+        """Keep their number only: what is told of them from now on changes nothing."""
+        self.units = None
 
 
 class Timeline:

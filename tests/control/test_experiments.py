@@ -404,3 +404,22 @@ async def test_a_system_that_is_not_well_is_left_alone(start: Start) -> None:
     await until(lambda: run.life.has_ended, "it ends")
     assert (run.state, run.code, run.started) == (State.ABORTED, "steady_state", None)
     assert not leases_of(supervisor)
+
+
+async def test_whoever_is_told_keeps_no_run_from_its_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the record of who was affected, nor a notification, nor the calendar stands before it."""
+    supervisor = await start(workers=2)
+    one = await running(supervisor)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(supervisor.exposures, "note_end", broken)
+    supervisor.governor.kill("now")
+    assert one.life.has_ended
+    assert not leases_of(supervisor)
+    monkeypatch.undo()
+    other = await running(supervisor, name="other")
+    monkeypatch.setattr(supervisor.governor, "_renew", broken)
+    await until(lambda: other.life.has_ended, "what cannot be watched is ended")
+    assert (other.state, other.code) == (State.ABORTED, "internal")

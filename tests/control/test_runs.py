@@ -34,10 +34,13 @@ def test_units_are_told_apart_over_all_workers(monkeypatch: Any) -> None:
     totals.add({"units": {"b": 5, "c": 1, "d": 1}, "faults": {"abort": 2}, "unharmed": {"every": 1}, "outside": 4})
     assert totals.unit_count == 4
     assert totals.repeats == 7
+    assert totals.units is not None
     assert len(totals.units) == 3
     assert (totals.seen, totals.outside, totals.faults["abort"], totals.unharmed["every"]) == (3, 4, 2, 1)
     totals.forget_units()
+    totals.add({"units": {"a": 1, "e": 1}, "seen": 1})
     assert totals.unit_count == 4
+    assert totals.seen == 4
 
 
 def test_a_timeline_keeps_its_beginning_and_its_end() -> None:
