@@ -160,7 +160,7 @@ async def test_one_that_hangs_does_not_hold_up_the_others() -> None:
         async with probing(made) as prober:
             await prober.prepare()
             await until(lambda: len(hanging.questions) >= 3, "it is asked again")
-            assert prober.values() == {"slow": None, "orders": 1.0}
+            await until(lambda: prober.values() == {"slow": None, "orders": 1.0}, "the other has its value")
             assert prober.problems() == {"slow": "no answer within 0.06 s"}
 
 
@@ -183,9 +183,8 @@ async def test_a_run_does_not_begin_while_the_system_is_not_well() -> None:
 
 
 async def test_a_document_is_watched_for_its_baseline() -> None:
-    """Nobody has kept its past: `prepare` takes as long as the baseline, and the median of what it saw is the middle."""
+    """Nobody has kept its past: `prepare` takes as long as the baseline, and what it saw then is the middle."""
     async with asked(answer({"rate": 100})) as server:
-        server.queued.append(answer({"rate": 100000}))
         made = experiment(orders(server), steady=[{"probe": "orders", "within": 10, "baseline": "600ms"}])
         async with probing(made) as prober:
             assert await prober.prepare() == []
