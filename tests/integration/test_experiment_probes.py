@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
+import time
 import urllib.request
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,9 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
+from shadowproxy.config.experiment_file import experiment_from_plain
+from shadowproxy.control.probes import Prober
+from shadowproxy.experiments.steady import WEEK_S
 from tests.kit import Client, Origin, SupervisedProxy, network
 from tests.kit.answers import ok
 from tests.kit.process import eventually
@@ -27,7 +32,9 @@ PAT = ("X-User-Id", "pat")
 SAM = ("X-User-Id", "sam")
 """Who gets none, and is counted by the route: requests with a fault are counted by their run."""
 
-needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed (Debian package prometheus)")
+needs_prometheus = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("promtool")), reason="prometheus is not installed (Debian package prometheus)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -177,17 +184,12 @@ def test_an_experiment_asks_nobody_who_may_not_be_an_endpoint(proxy: SupervisedP
 
 
 @contextmanager
-def prometheus(proxy: SupervisedProxy, directory: Path) -> Iterator[str]:
-    """A real Prometheus that scrapes the proxy every 200 ms; its URL."""
-    host, port = proxy.admin
-    scrape = {
-        "job_name": "shadowproxy", "scrape_interval": "200ms", "scrape_timeout": "200ms",
-        "authorization": {"credentials_file": str(proxy.directory / "token")}, "static_configs": [{"targets": [f"{host}:{port}"]}],
-    }  # fmt: skip
-    (directory / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [scrape]}))
+def prometheus(directory: Path, *scrapes: dict[str, Any]) -> Iterator[str]:
+    """A real Prometheus with what it finds in `directory`/tsdb; its URL."""
+    (directory / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": list(scrapes)}))
     where = f"{network.HOST}:{network.free_port()}"
     command = ["prometheus", f"--config.file={directory / 'prometheus.yml'}", f"--web.listen-address={where}"]
-    command += [f"--storage.tsdb.path={directory / 'tsdb'}", "--log.level=warn"]
+    command += [f"--storage.tsdb.path={directory / 'tsdb'}", "--storage.tsdb.retention.time=1y", "--log.level=warn"]
     with (directory / "prometheus.log").open("wb") as log:
         running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory)
     try:
@@ -197,23 +199,36 @@ def prometheus(proxy: SupervisedProxy, directory: Path) -> Iterator[str]:
         running.wait()
 
 
+def scraping(proxy: SupervisedProxy) -> dict[str, Any]:
+    """The proxy's own metrics, every 200 ms."""
+    host, port = proxy.admin
+    return {
+        "job_name": "shadowproxy", "scrape_interval": "200ms", "scrape_timeout": "200ms",
+        "authorization": {"credentials_file": str(proxy.directory / "token")}, "static_configs": [{"targets": [f"{host}:{port}"]}],
+    }  # fmt: skip
+
+
+def known(url: str, promql: str) -> float:
+    """The one value of a query; 0 for none, and while Prometheus does not answer."""
+    with (
+        suppress(OSError),
+        urllib.request.urlopen(f"{url}/api/v1/query?{urlencode({'query': promql})}", timeout=network.PATIENCE_S) as answer,
+    ):
+        found = json.load(answer)["data"]["result"]
+        return float(found[0]["value"][1]) if found else 0.0
+    return 0.0
+
+
 @needs_prometheus
 def test_a_query_of_a_real_prometheus_guards_a_run(shop: Origin, proxy: SupervisedProxy, tmp_path: Path) -> None:
     """Prometheus scrapes the proxy's own metrics; a steady state is taken from its past, and a query's value ends the run."""
     query = 'sum(shadowproxy_requests_total{route="home"})'
-    with prometheus(proxy, tmp_path) as url:
+    with prometheus(tmp_path, scraping(proxy)) as url:
         ask(proxy, 20, SAM)
 
-        def known(promql: str) -> float:
-            with urllib.request.urlopen(f"{url}/api/v1/query?{urlencode({'query': promql})}", timeout=network.PATIENCE_S) as answer:
-                found = json.load(answer)["data"]["result"]
-            return float(found[0]["value"][1]) if found else 0.0
-
         def steady() -> float:
-            with suppress(OSError):
-                before = known(f"min_over_time(({query})[1s:100ms])")
-                return before if before >= 20 and before == known(query) else 0.0
-            return 0.0
+            before = known(url, f"min_over_time(({query})[1s:100ms])")
+            return before if before >= 20 and before == known(url, query) else 0.0
 
         before = eventually(steady, "Prometheus has scraped the requests", patience_s=60)
         run = begin(
@@ -230,3 +245,26 @@ def test_a_query_of_a_real_prometheus_guards_a_run(shop: Origin, proxy: Supervis
         ask(proxy, 60, SAM)
         found = until(proxy, run, "aborted")
         assert found["code"] == "guard_probe", found["reason"]
+
+
+@needs_prometheus
+async def test_a_real_prometheus_tells_of_past_weeks(tmp_path: Path) -> None:
+    """Orders are compared with those of this hour in past weeks; the week of an outage, and one that nobody remembers, move nothing."""
+    now = int(time.time())
+    lines = ["# TYPE orders gauge"]
+    for week, value in ((3, 5), (2, 210), (1, 200)):
+        lines += [f"orders {value} {now - week * int(WEEK_S) + second}" for second in range(-1800, 1801, 60)]
+    lines += [f"orders 190 {now + second}" for second in range(-600, 601, 30)]
+    (tmp_path / "past.txt").write_text("\n".join([*lines, "# EOF", ""]))
+    backfill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(tmp_path / "past.txt"), str(tmp_path / "tsdb")]
+    await asyncio.to_thread(subprocess.run, backfill, check=True, capture_output=True)
+    with prometheus(tmp_path) as url:
+        await asyncio.to_thread(eventually, lambda: known(url, "sum(orders)") == 190, "Prometheus knows the past", patience_s=30)
+        probes = [{"name": "orders", "kind": "prometheus", "url": url, "query": "sum(orders)", "timeout": "10s"}]
+        steady_state = [{"probe": "orders", "within": 20, "seasonal": True}, {"probe": "orders", "above": 195}]
+        prober = Prober(experiment_from_plain(experiment("seasonal", probes=probes, steady_state=steady_state)))
+        try:
+            assert await prober.prepare() == ["probe orders is 190, and must be at least 195"]
+            assert prober.steady == {"orders": {"baseline": 200.0, "low": 195.0, "high": 240.0}}
+        finally:
+            await prober.close()
