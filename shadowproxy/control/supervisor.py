@@ -389,8 +389,11 @@ class Supervisor:
         self.rollouts.kill()
         self.judging.leave_out_under_way()
 
-    def _note_rollout(self, case: Case, _event: str) -> None:
+    def _note_rollout(self, case: Case, event: str) -> None:
         self.exposures.note_case(case, time.time(), deny=self.config.experiments.deny)
+        # A rollout needs no journal, and what is wrong with one is told by experiments.
+        if not self.governor.journal.problem:
+            self.governor.journal.append(f"rollout/{case.id}", "rollout", {"event": event, "document": case.document()})
 
     def _kill_by_file(self, path: str) -> None:
         if not self.crew.is_killed:

@@ -4,7 +4,7 @@ Each line is one JSON object in canonical form (keys sorted, no spaces, ASCII, n
 
     body   what happened, an object; what is in it depends on `kind`
     hash   SHA-256 of the `prev` and of the line without `hash`, in hex
-    kind   opened, admitted, armed, tick, decision, late, ended, refused, torn
+    kind   opened, admitted, armed, tick, decision, late, ended, refused, torn; rollout (of the run rollout/ROUTE-N: an event and the document then)
     nth    number of the entry within its run, from 1: a run's own entries have no gaps
     prev   the `hash` of the line before, 64 zeros for the first
     run    id of the run, "" for what belongs to none

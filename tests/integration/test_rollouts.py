@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from typing import TYPE_CHECKING, Any, Self
 
@@ -142,6 +143,13 @@ def test_a_bad_version_goes_back_by_itself(origins: dict[str, Origin], tmp_path:
         records = proxy.api("GET", "/api/v1/audit").json()["records"]
         assert [one["action"] for one in records if one["action"].startswith("rollout")] == ["rollout.roll_back", "rollout.start"]
         order(proxy, "abort", 409)
+
+        def journaled() -> list[str]:
+            entries = [json.loads(line) for line in journal.read_text().splitlines()]
+            return [entry["body"]["event"] for entry in entries if entry["run"] == "rollout/shop-1"]
+
+        (journal,) = tmp_path.glob("*.experiments.jsonl")
+        eventually(lambda: journaled() == ["start", "roll_back"], "the journal has it, with the evidence")
 
 
 def test_a_good_version_reaches_everybody(origins: dict[str, Origin], tmp_path: Path) -> None:
