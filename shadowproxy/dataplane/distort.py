@@ -20,7 +20,7 @@ PIECES_LIMIT: Final = 10_000
 """Pieces that one body is cut into; what comes behind them goes as a whole. Each costs a round of the loop, which is everybody's."""
 
 MASK_BYTES: Final = 4096
-"""Period of the pattern by which a large share of a body is changed: 4 KiB cost 1 ms to draw, and are then laid over any body in C."""
+"""Period of the pattern by which a large share of a body is changed: 4 KiB cost 1 ms to draw, once a run, and are then laid over any body in C."""
 
 RARE: Final = 0.01
 """Up to this share each byte that is changed is drawn by itself."""
@@ -93,22 +93,28 @@ class Pacer:
         return min(max(1, self._rate // QUANTA_PER_S), len(self._buffer))
 
 
+def draw_mask(share: float, chance: Callable[[], float]) -> bytes:
+    """A pattern to lay over bodies: what is not 0 changes the byte under it, which is that share of it."""
+    keys = [chance() for _ in range(MASK_BYTES)]
+    struck = sorted(range(MASK_BYTES), key=keys.__getitem__)[: round(share * MASK_BYTES)]
+    mask = bytearray(MASK_BYTES)
+    for place in struck:
+        mask[place] = 1 + int(chance() * 255)
+    return bytes(mask)
+
+
 class Corruption:
-    """Changes a share of the bytes of one body, each to another value."""
+    """Changes a share of the bytes of one body, each to another value: by `mask` from any place in it, where there is one."""
 
     __slots__ = ("_at", "_chance", "_mask", "_share", "changed")
 
-    def __init__(self, share: float, chance: Callable[[], float]) -> None:
+    def __init__(self, share: float, chance: Callable[[], float], mask: bytes) -> None:
         self._share = share
         self._chance = chance
-        self._mask = b""
+        self._mask = mask
         self.changed = 0
         # Distance to the next byte that is changed, or the place in the mask.
-        self._at = 0
-        if share > RARE:
-            self._mask = bytes([self._flip() if chance() < share else 0 for _ in range(MASK_BYTES)])
-        else:
-            self._at = self._gap()
+        self._at = int(chance() * MASK_BYTES) if mask else self._gap()
 
     def __repr__(self) -> str:
         return f"Corruption({self._share}, changed={self.changed})"
@@ -133,14 +139,11 @@ class Corruption:
             return payload
         damaged = bytearray(payload)
         while self._at < len(damaged):
-            damaged[self._at] ^= self._flip()
+            damaged[self._at] ^= 1 + int(self._chance() * 255)
             self.changed += 1
             self._at += 1 + self._gap()
         self._at -= len(damaged)
         return bytes(damaged)
-
-    def _flip(self) -> int:
-        return 1 + int(self._chance() * 255)
 
     def _gap(self) -> int:
         """Bytes that are left alone before the next: geometrically distributed."""

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from shadowproxy.config.experiment import Experiment
 from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.damage import JSON_LIMIT, damaged, is_damageable
-from shadowproxy.dataplane.distort import Corruption, Pacer, altered_head
+from shadowproxy.dataplane.distort import RARE, Corruption, Pacer, altered_head, draw_mask
 from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.madeup import MARK_LINE
@@ -198,7 +198,10 @@ class FaultedAnswer(Leg):
         if self.kinds or planned:
             head = altered_head(head, plan.removed, plan.added + self._mark(planned), length)
         if plan.corrupt and length:
-            self._corruption = Corruption(plan.corrupt, random)
+            memory = plan.memory
+            if plan.corrupt > RARE and not memory.mask:
+                memory.mask = draw_mask(plan.corrupt, random)
+            self._corruption = Corruption(plan.corrupt, random, memory.mask)
         if not planned and self._has_ended and not self._trailers and not self._ended:
             exchange.on_answer(head, payload, is_end=True)
             self._finish()
@@ -210,7 +213,9 @@ class FaultedAnswer(Leg):
             self._state = PACING
             now_ns = time.monotonic_ns()
             pacer = self._pacer = Pacer(self._plan.download, self._plan.dribble, self._plan.dribble_ns, now_ns)
-            self._count("download" if self._plan.download else "dribble")
+            for kind, is_wanted in (("download", self._plan.download), ("dribble", self._plan.dribble)):
+                if is_wanted:
+                    self._count(kind)
             exchange.on_answer(head, b"", is_end=False)
             if payload:
                 pacer.put(payload, now_ns)

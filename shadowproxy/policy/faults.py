@@ -51,12 +51,16 @@ class DamagePlan:
 
 
 class FaultMemory:
-    """What the faults of one run in one worker remember from request to request: what a throttle has left, and the quantiles drawn last."""
+    """What the faults of one run in one worker remember from request to request.
 
-    __slots__ = ("_left", "_since_ns", "quantiles")
+    What a throttle has left, the `quantiles` that were drawn last, by kind of delay, and the `mask` that bodies are damaged by, once it is drawn.
+    """
+
+    __slots__ = ("_left", "_since_ns", "mask", "quantiles")
 
     def __init__(self) -> None:
         self.quantiles: dict[str, float] = {}
+        self.mask = b""
         self._left = -1.0
         self._since_ns = 0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.dataplane.distort import PIECES_LIMIT, Corruption, Pacer, altered_head, field_of
+from shadowproxy.dataplane.distort import MASK_BYTES, PIECES_LIMIT, RARE, Corruption, Pacer, altered_head, draw_mask, field_of
 from shadowproxy.dataplane.response_head import ResponseHeads
 
 S = 10**9
@@ -103,10 +103,15 @@ def test_the_rest_is_all_there_is() -> None:
     assert (pacer.rest(), len(pacer)) == (b"abc", 0)
 
 
+def _corruption(share: float, seed: int) -> Corruption:
+    chance = random.Random(seed).random
+    return Corruption(share, chance, draw_mask(share, chance) if share > RARE else b"")
+
+
 @given(st.floats(0.0001, 1.0), st.lists(st.binary(max_size=3000), max_size=8), st.integers(0, 2**32))
 def test_corruption_changes_what_it_counts(share: float, pieces: list[bytes], seed: int) -> None:
     """As long as it was, in every piece, and exactly `changed` bytes are others."""
-    corruption = Corruption(share, random.Random(seed).random)
+    corruption = _corruption(share, seed)
     out = [corruption.apply(piece) for piece in pieces]
     assert [len(piece) for piece in out] == [len(piece) for piece in pieces]
     different = sum(one != other for one, other in zip(b"".join(out), b"".join(pieces), strict=True))
@@ -116,11 +121,21 @@ def test_corruption_changes_what_it_counts(share: float, pieces: list[bytes], se
 @pytest.mark.parametrize("share", [0.0005, 0.005, 0.02, 0.5, 1.0])
 def test_a_share_of_the_bytes_is_changed(share: float) -> None:
     """As many as asked for, also where they are rare and where the body comes in pieces."""
-    corruption = Corruption(share, random.Random(5).random)
+    corruption = _corruption(share, 5)
     body = bytes(400_000)
     for start in range(0, len(body), 7001):
         corruption.apply(body[start : start + 7001])
     assert corruption.changed / len(body) == pytest.approx(share, rel=0.25)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.25, 1.0])
+def test_a_mask_changes_exactly_its_share(share: float) -> None:
+    """And begins anywhere for each body, so that no byte is spared for ever."""
+    mask = draw_mask(share, random.Random(1).random)
+    assert MASK_BYTES - mask.count(0) == round(share * MASK_BYTES)
+    chance = random.Random(2).random
+    first = [Corruption(share, chance, mask).apply(bytes(1)) != bytes(1) for _ in range(2000)]
+    assert sum(first) / 2000 == pytest.approx(share, abs=0.04)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nAge: 3\r\nContent-Length: 9\r\nX-A: 1\r\nx-a: 2\r\n\r\n"

@@ -405,6 +405,17 @@ def test_faults_are_combined_in_their_order() -> None:
         assert room.faults() == dict.fromkeys(["delay", "first_byte", "headers", "corrupt", "truncate", "download"], 1)
 
 
+def test_bandwidth_and_dribble_are_two_faults() -> None:
+    """Both happen, and both are counted."""
+    with FaultRoom({"download": 100, "dribble": {"size": 5, "every": "10ms"}}) as room:
+        client, live = room.client(), room.upstream("live")
+        client.says(REQUEST)
+        live.says(SIZED + BODY)
+        room.pass_ms(100)
+        assert client.heard.endswith(BODY)
+        assert room.faults() == {"download": 1, "dribble": 1}
+
+
 def test_an_early_answer_is_paced_too() -> None:
     """The request's body is not read to its end: the answer says that the connection ends, and it does."""
     with FaultRoom({"download": 100}) as room:
