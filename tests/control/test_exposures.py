@@ -162,6 +162,19 @@ async def test_a_restart_ends_what_was_going_on(tmp_path: Path) -> None:
     await again.close()
 
 
+async def test_a_killed_process_leaves_what_it_had_written(tmp_path: Path) -> None:
+    """Without a last word: what was going on is over since the last that is known of it, and its hits are there."""
+    killed = Exposures(tmp_path / "e.db", 3600.0, now=lambda: NOW)
+    killed.note_run("slow-1", experiment(), 50.0, NOW - 100)
+    killed.note_units("slow-1", {mark("u"): 3}, NOW - 90)
+    await killed.flush()
+    after = Exposures(tmp_path / "e.db", 3600.0, now=lambda: NOW)
+    (run,) = (await after.whois("u", NOW))["experiments"]
+    assert (run["state"], run["was"][-1]["until"], run["hits"]["count"]) == ("interrupted", NOW - 90, 3)
+    await after.close()
+    await killed.close()
+
+
 async def test_what_is_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run goes with its units and steps once it has been over for `remember`; one that goes on stays."""
     monkeypatch.setattr(exposures, "ALIVE_S", 0.05)

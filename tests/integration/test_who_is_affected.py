@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 EXPERIMENT: dict[str, Any] = {
-    "name": "slow", "owner": "shop-sre", "approved_by": "CHG-1204", "duration": "2s",
+    "name": "slow", "owner": "shop-sre", "approved_by": "CHG-1204", "duration": "1s",
     "hypothesis": {"fault": "answers are 5 ms late", "expect": "all is well", "impact": "nobody notices"},
     "inject": {"routes": ["all"], "faults": [{"delay": "5ms"}]},
     "slice": {"percent": 40, "key": "header:x-user-id", "deny": ["user-0"]},

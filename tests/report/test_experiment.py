@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shadowproxy.report.experiment import BINS, Run, State, Verdict, counts
@@ -89,6 +89,7 @@ def test_counts_come_the_largest_first() -> None:
     assert counts(None) == []
 
 
+@settings(max_examples=30)
 @given(documents())
 def test_any_document_can_be_read(found: dict[str, object]) -> None:
     """Whatever is in it: no property raises."""

@@ -76,7 +76,7 @@ def test_a_page_is_of_a_size_to_send_around() -> None:
     assert max(len(experiment_html.page(run).encode()) for run in RUNS.values()) < 150_000
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(documents())
 def test_any_document_becomes_a_page(found: dict[str, object]) -> None:
     """However broken: nothing raises, and nothing breaks out."""
