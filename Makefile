@@ -85,7 +85,7 @@ $(STAMPS)/pip:
 
 $(STAMPS)/run: $(STAMPS)/pip pyproject.toml
 	@echo "installing shadowproxy into $(VENV)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[experiments]'
 	@touch $@
 
 $(STAMPS)/test $(STAMPS)/lint $(STAMPS)/load $(STAMPS)/peers: $(STAMPS)/%: $(STAMPS)/pip pyproject.toml

@@ -23,6 +23,7 @@ from shadowproxy.cli import client, experiment_evidence, experiment_plan, experi
 from shadowproxy.cli.export import printable
 from shadowproxy.config.experiment_file import experiment_to_plain, load_experiment_file
 from shadowproxy.errors import AdminUnreachable
+from shadowproxy.experiments.planning import dry_report
 
 if TYPE_CHECKING:
     import argparse
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         document = admin.post(PATH, {"experiment": plain, "force": arguments.force, "dry_run": arguments.dry_run})
         if arguments.wait:
             is_quiet = arguments.output == "json"
-            document = wait(admin, document, asked, (lambda _: None) if is_quiet else _show_event)
+            document = wait(admin, document, asked, (lambda _: None) if is_quiet else show_event)
     if arguments.output == "json":
         print(json.dumps(document, indent=2))
     elif arguments.wait:
@@ -261,6 +262,9 @@ def render(document: dict[str, Any]) -> RenderableType:
         lines.append(result["sentence"])
     lines += [f"overruled ({one['code']}): {one['sentence']}" for one in document["admission"] if one["is_overridden"]]
     parts += [Text(printable(line)) for line in lines]
+    if document["started"] and document["is_dry"]:
+        slices = result.get("slices", {})
+        parts.append(Text(dry_report({**document, **slices}, (document["ended"] or time.time()) - document["started"]).sentence, "bold"))
     if document["started"]:
         parts += [Text(""), _slices(document)]
         faults = ", ".join(f"{kind} {count:,}" for kind, count in document["faults"].items()) or "none"
@@ -286,7 +290,8 @@ def _latency(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:,.1f} ms"
 
 
-def _show_event(event: dict[str, Any]) -> None:
+def show_event(event: dict[str, Any]) -> None:
+    """Print one event of a timeline."""
     at = "" if event["seconds"] is None else f"{event['seconds']:8.1f} s"
     print(printable(f"{at:>10}  {event['event']:<12} {event['detail']}"), flush=True)
 

@@ -311,6 +311,8 @@ class Governor:
             if run.life.has_ended:
                 return
             run.epoch = await self._next_epoch()
+            if run.life.has_ended or run.prober is None:
+                return
             run.steady = run.prober.steady
             budget = error_budget(run.experiment, self._equipment.traffic(run.experiment))
             run.error_budget = budget.allowed if budget is not None else None

@@ -392,12 +392,14 @@ def dry_report(totals: dict[str, Any], seconds: float) -> DryRun:
     """Return what a dry run would have touched.
 
     Args:
-        totals: sums of what workers told (`Exposure` of dataplane/messages.py): `faults` has the kinds `dry_read` and `dry_write`.
+        totals: sums of what workers told (`Exposure` of dataplane/messages.py), of which `seen`, `outside`, `faults` with the kinds `dry_read` and
+            `dry_write`, and the requests of `fault` and `control` are looked at.
         seconds: how long the run lasted.
 
     """
     faults = totals.get("faults", {})
     reads, writes = int(faults.get("dry_read", 0)), int(faults.get("dry_write", 0))
-    control = int(totals.get("control", {}).get("requests", 0))
-    seen = int(totals.get("seen", 0)) + int(totals.get("outside", 0)) + control
+    fault, control = (int(totals.get(arm, {}).get("requests", 0)) for arm in ("fault", "control"))
+    # Of the slice workers count what the fault concerns, and what was answered on observed routes: mostly the same requests.
+    seen = int(totals.get("outside", 0)) + control + max(fault, int(totals.get("seen", 0)))
     return DryRun(seen=seen, touched=reads + writes, writes=writes, seconds=seconds)

@@ -153,7 +153,13 @@ def test_nothing_is_planned_for_routes_without_requests() -> None:
 
 def test_a_dry_run_says_what_it_would_have_touched() -> None:
     """Out of the sums of what workers told."""
-    totals = {"seen": 330, "outside": 9350, "control": {"requests": 320}, "faults": {"dry_read": 298, "dry_write": 14}}
+    totals = {
+        "seen": 330,
+        "outside": 9350,
+        "fault": {"requests": 325},
+        "control": {"requests": 320},
+        "faults": {"dry_read": 298, "dry_write": 14},
+    }
     report = dry_report(totals, 90.0)
     assert report.sentence == "over 10,000 requests in 90 seconds this would have touched 312, 14 of them writes"
     assert dry_report({}, 0.0).touched == 0
