@@ -6,6 +6,7 @@ One worker, with a route and an experiment for every kind; only the user `hit` i
 from __future__ import annotations
 
 import json
+import random
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -55,7 +56,8 @@ ENDLESS: Final[dict[str, dict[str, Any]]] = {
     "slow": {"download": 100},
     "late": {"delay": "60s"},
 }
-KINDS: Final = INSTEAD | WITHOUT | LATE | DAMAGED | ENDLESS
+FLOWS: Final[dict[str, dict[str, Any]]] = {"up": {"upload": "4MiB"}, "down": {"download": "4MiB"}}
+KINDS: Final = INSTEAD | WITHOUT | LATE | DAMAGED | ENDLESS | FLOWS
 
 
 def _armed(kind: str, lease: int) -> dict[str, Any]:
@@ -261,6 +263,24 @@ def test_a_slow_client_of_a_slow_answer_gets_all_of_it(faulty: World) -> None:
         client.send(wire("GET", "/first_byte", HIT))
         time.sleep(0.1)
         assert client.response().body == LONG
+
+
+@pytest.mark.parametrize("kind", FLOWS)
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["sized", "chunked"])
+def test_a_long_body_at_a_rate_arrives_whole(faulty: World, kind: str, *, is_chunked: bool) -> None:
+    """Far more than may wait anywhere, both ways: every byte, in order, and not before its time."""
+    body = random.Random(4).randbytes(1_200_000)
+    faulty.live.answer = answers.echo()
+    asked = chunked_wire("POST", f"/{kind}", HIT, pieces=[body]) if is_chunked else wire("POST", f"/{kind}", HIT, body=body)
+    with faulty.client() as client:
+        begun = time.monotonic()
+        client.send(asked)
+        answer = client.response("POST")
+        assert time.monotonic() - begun > 0.25
+        assert answer.body == body
+        assert _mark(answer) == f"{kind};{'upload' if kind == 'up' else 'download'}"
+        assert client.request("POST", f"/{kind}", ("X-User", "other"), body=b"x").body == b"x"
+    assert faulty.live.seen(f"/{kind}")[0].body == body
 
 
 @pytest.mark.parametrize("kind", ["held", "slow", "late"])
