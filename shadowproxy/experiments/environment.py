@@ -76,6 +76,7 @@ class Environment:
         self._fresh: deque[tuple[int, Counts]] = deque()
         self._history = Counts()
         self._chains = [-inf] * len(STEPS)
+        self._allowed = ABOVE
 
     def __repr__(self) -> str:
         return f"Environment(history={self._history.errors} of {self._history.answered}, log_detector={self.log_detector:.3g})"
@@ -135,13 +136,19 @@ class Environment:
         return self._recent.slices.control.error_rate, self._history.error_rate
 
     def is_well(self) -> bool:
-        """Whether the control slice answers, fails no more than is no incident (without history: than one in a hundred), and is not slow."""
+        """Whether the control slice answers, fails no more than is no incident, as far as can be told, and is not slow.
+
+        Without history that is what the guard allows which was excused last.
+        """
         control = self._recent.slices.control
         rate = control.error_rate
         if rate is None:
             # Silence says something only where there were answers before.
             return self._usual_answers() < SILENCE_LEAST
-        return rate <= (self._tolerated() or ABOVE) and not any(self._is_slower(control, q, RARE) for q in (0.5, 0.99))
+        tolerated = self._tolerated() or self._allowed
+        if rate > tolerated and tail(control.errors, control.answered, tolerated) <= CHANCE:
+            return False
+        return not any(self._is_slower(control, q, RARE) for q in (0.5, 0.99))
 
     def _usual_answers(self) -> float:
         """How many answers of the control slice are usual in RECENT_S."""
@@ -166,6 +173,7 @@ class Environment:
         rate, other = fault.error_rate, control.error_rate
         if rate is None or other is None or not (other > bound or self._has_more_errors(control, CHANCE) or self._stirs()):
             return False
+        self._allowed = max(ABOVE, bound)
         before = self._history.error_rate or 0.0
         if rate - max(0.0, other - before) <= bound:
             return True

@@ -157,7 +157,7 @@ class Evidence:
         self.detector.lengthen(errors * 2 / self.alpha)
 
     def begin_step(self) -> None:
-        """Another share of the units has the fault: what is safe is asked anew, and what is late begins anew."""
+        """Another share of the units has the fault: what is safe is asked anew. Harm is not: its alpha is for the whole ramp."""
         self.of_step = RiskDifference()
         self._open = [0, 0, 0, 0]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEEP = os.environ.get("DEEP") == "1"
 RUNS = 10_000 if DEEP else 200
 TICKS = 1000
-SEEDS = range(400 if DEEP else 25)
+SEEDS = range(400 if DEEP else 18)
 HOUR_S = 3600.0
 pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)] if DEEP else []
 

@@ -130,6 +130,14 @@ def test_an_incident_that_comes_back_each_time_ends_the_run() -> None:
     assert "may reach further than its slice" in ended.reason
 
 
+def test_a_pause_without_history_is_over_when_control_is_within_the_guard() -> None:
+    """Two errors of the first answers of both slices, where one in fifty always fails: a pause, and then the run goes on."""
+    conductor = Conductor(an_experiment(guards=[GUARD]))
+    assert conductor.tick(Tick(0.1, counts((30, 2), (30, 2)))).action == "pause"
+    actions = [conductor.tick(Tick(0.1 + second, counts((50, 1), (50, 1)))).action for second in range(1, 15)]
+    assert "resume" in actions
+
+
 def test_a_guard_is_not_excused_for_ever() -> None:
     """Control has an error now and then, never an incident: after three pauses the guard is right."""
     conductor = Conductor(an_experiment(guards=[{"metric": "error_rate", "above": 5}], sequential=DEAF))
