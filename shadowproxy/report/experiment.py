@@ -160,6 +160,13 @@ class Run:
         return numbers.sentence(said) if said else f"Nothing is known: the run {ENDINGS[self.state]}."
 
     @property
+    def ending(self) -> str:
+        """How the run stands, and why where the verdict does not say it already."""
+        reason = self.word("reason").strip().rstrip(".")
+        is_news = reason and reason.lower() not in self.sentence.lower()
+        return f"The run {ENDINGS[self.state]}" + (f": {reason}." if is_news else ".")
+
+    @property
     def requests(self) -> int:
         """Requests of both slices."""
         return sum(count(self.slice(arm).get("requests")) for arm in ARMS)

@@ -112,9 +112,9 @@ def _guard(guard: Plain, configured: Plain) -> Check:
     words = [NAMES.get(metric, f"probe {probe}" if probe else metric), "below" if is_below else "above", amount(metric, bound)]
     hold, window = number(configured.get("hold")), number(configured.get("window"))
     if window:
-        words.append(f"over the last {numbers.span(window)}")
+        words.append(f"over the last {_length(window)}")
     if hold:
-        words.append(f"for {numbers.span(hold)}")
+        words.append(f"for {_length(hold)}")
     name = " ".join(words)
     worst = number(guard.get("worst"))
     worst = value if worst is None else worst
@@ -164,6 +164,11 @@ def _steady(one: Plain) -> Check:
     before = "" if baseline is None else f" Before it was {numbers.plain(baseline)}."
     said = f"{'Stayed' if is_well else 'Left'} where it has to be.{before}"
     return Check(Of.STEADY, name, State.PASSED if is_well else State.FAILED, said, numbers.plain(value), bound)
+
+
+def _length(seconds: float) -> str:
+    """A setting in seconds, exactly where that is short."""
+    return f"{seconds:g}{numbers.THIN}s" if seconds < 90 else numbers.span(seconds)
 
 
 def _ratio(value: float | None, bound: float | None) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.report import experiment_figures, experiment_tables, numbers
-from shadowproxy.report.experiment import ENDINGS, Verdict, count, part
+from shadowproxy.report.experiment import Verdict, count, part
 from shadowproxy.report.experiment_checks import Of, checks
 from shadowproxy.report.html import document
 from shadowproxy.report.markup import Markup, tag
@@ -23,10 +23,13 @@ COLOURS: Final = {Verdict.UPHELD: "SAFE", Verdict.REFUTED: "REGRESSION", Verdict
 ADVICE: Final = {
     Verdict.UPHELD: "The system copes with this fault in this slice. Try a larger slice, or the next fault.",
     Verdict.REFUTED: "The system does not cope as expected. What failed is below; mend it, and run this experiment again.",
-    Verdict.UNDECIDED: "Nothing is shown either way: run it longer, or on a larger slice (`shadowproxy experiment plan` says how long).",
+    Verdict.UNDECIDED: "Nothing is shown either way: run it longer, or on a larger slice. shadowproxy experiment plan says how long that takes.",
     Verdict.ENVIRONMENT: "Do not conclude anything: control moved as well, so the cause was something else. Run it again when that is over.",
 }
 """What to do about each verdict."""
+
+TRIPPED: Final = "A guard ended it before more could be shown. Find out why that bound was crossed before this fault is tried again."
+"""What to do about a run that a guard has ended early."""
 
 
 def page(run: Run) -> str:
@@ -69,17 +72,18 @@ def _optional(title: str, content: Markup | None) -> Markup | None:
     return None if content is None else _section(title, content)
 
 
+def advice(run: Run) -> str:
+    """What to do about a run that is over."""
+    return TRIPPED if run.word("code").startswith("guard_") and run.verdict is Verdict.UNDECIDED else ADVICE[run.verdict]
+
+
 def _banner(run: Run) -> Markup:
-    reason = run.word("reason").strip()
-    ending = f"The run {ENDINGS[run.state]}"
-    if reason:
-        ending += f": {reason.rstrip('.')}"
     return tag(
         "section",
         tag("span", run.verdict.upper(), class_="word"),
         tag("p", run.sentence, class_="sentence"),
-        tag("p", f"{ending}."),
-        tag("p", tag("strong", "What to do: "), ADVICE[run.verdict]) if run.is_over else None,
+        tag("p", run.ending),
+        tag("p", tag("strong", "What to do: "), advice(run)) if run.is_over else None,
         tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts(run)], class_="facts"),
         class_=f"banner {COLOURS[run.verdict]}",
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from shadowproxy.report import numbers
 from shadowproxy.report.checks import State
 from shadowproxy.report.document import number
-from shadowproxy.report.experiment import ARMS, ENDINGS, Verdict, count, counts, objects, part
+from shadowproxy.report.experiment import ARMS, Verdict, count, counts, objects, part
 from shadowproxy.report.experiment_checks import checks
 from shadowproxy.report.experiment_faults import faults
 from shadowproxy.report.markdown import LIMIT, code, escape, table
@@ -49,9 +49,7 @@ def _said(words: str) -> str:
 
 
 def _head(run: Run) -> str:
-    reason = run.word("reason").strip()
-    ending = f"The run {ENDINGS[run.state]}" + (f": {reason.rstrip('.')}" if reason else "")
-    return f"### {SIGNS[run.verdict]} {run.verdict.upper()}: {_said(run.name)}\n\n{_said(run.sentence)}\n\n{_said(ending)}.\n"
+    return f"### {SIGNS[run.verdict]} {run.verdict.upper()}: {_said(run.name)}\n\n{_said(run.sentence)}\n\n{_said(run.ending)}\n"
 
 
 def _hypothesis(run: Run) -> str:

@@ -59,6 +59,16 @@ def test_the_banner_says_what_why_and_what_to_do(name: str) -> None:
     assert f"<title>{run.verdict.upper()}: recommendations-down</title>" in experiment_html.page(run)
 
 
+def test_a_run_that_a_guard_ended_is_not_to_be_run_longer() -> None:
+    """Also when too little was seen for a verdict; and a reason that the verdict states is not said twice."""
+    found = samples.aborted()
+    found["result"] |= {"verdict": "undecided", "sentence": f"it was stopped: {found['reason']}"}
+    page = Read(experiment_html.page(samples.run(found))).text
+    assert experiment_html.TRIPPED in page
+    assert "run it longer" not in page
+    assert page.count(found["reason"]) == 1
+
+
 def test_a_run_that_is_not_over_has_no_advice() -> None:
     """It would be too early."""
     assert "What to do" not in experiment_html.page(RUNS["running"])
