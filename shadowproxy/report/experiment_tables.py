@@ -55,7 +55,8 @@ def slices(run: Run) -> Markup:
          numbers.between((number(p99.get("low")), number(p99.get("high"))), _signed)],
     ]  # fmt: skip
     caption = (
-        "Errors are those of the services: answers that the proxy made up are neither errors nor latencies. Intervals hold at any time."
+        "Errors are those of the services: answers that the proxy made up are neither errors nor latencies. What a fault adds to the time of "
+        "an answer is in its latency. Intervals hold at any time."
     )
     return table(("", "#control", "#with the fault", "#difference", "#interval"), rows, caption)
 
