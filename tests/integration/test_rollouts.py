@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import signal
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -176,7 +178,7 @@ def test_a_good_version_reaches_everybody(origins: dict[str, Origin], tmp_path: 
 
 
 def test_a_restart_goes_on_where_it_was(origins: dict[str, Origin], tmp_path: Path) -> None:
-    """Control is killed in the middle: nobody who had the new version loses it, counts go on, and it completes."""
+    """A worker is killed, then control: nobody who had the new version loses it, counts go on, and it completes."""
     settings = config(origins, bake="1h")
     proxy = SupervisedProxy(settings, tmp_path)
     try:
@@ -185,6 +187,12 @@ def test_a_restart_goes_on_where_it_was(origins: dict[str, Origin], tmp_path: Pa
             order(proxy, "promote")
             visitors.round()
             eventually(lambda: rollout(proxy)["halves"]["canary"]["requests"] > 200, "they are counted")
+        (worker,) = proxy.workers()
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: len(set(proxy.workers()) - {worker}) == 1 and proxy.is_ready(), "the worker is replaced")
+        with Visitors(proxy) as visitors:
+            visitors.round(USERS[:50])
+            assert all((versions == ["v2"]) == (at(user) < 0.5) for user, versions in visitors.served.items())
     finally:
         proxy.abandon()
     with SupervisedProxy(settings, tmp_path) as proxy, Visitors(proxy) as visitors:
