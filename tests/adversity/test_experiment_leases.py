@@ -20,7 +20,7 @@ import pytest
 from tests.adversity.kill_latency import percentile
 from tests.control.governed import plain
 from tests.kit import Client, Origin, SupervisedProxy, answers
-from tests.kit.process import eventually
+from tests.kit.process import eventually, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,7 +214,7 @@ def test_control_that_is_killed_takes_its_faults_with_it_and_none_comes_back(sta
     began = time.monotonic()
     stage.proxy.process.kill()
     stage.proxy.process.wait()
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "no worker is left")
+    eventually(lambda: not any(is_alive(pid) for pid in workers), "no worker is left")
     time.sleep(QUIET_S)
     told("control SIGKILLed to last fault", [stage.load.last(began)])
     assert stage.load.last(began) < LEASE_S + SLACK_S
