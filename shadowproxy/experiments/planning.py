@@ -11,7 +11,7 @@ from math import exp, inf, log, log1p, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final
 
-from shadowproxy.experiments.allowance import charge, error_budget, faulted_requests
+from shadowproxy.experiments.allowance import charge, error_budget
 from shadowproxy.experiments.evidence import FIRST_SHARE, LATE_RATIOS, RATIOS
 from shadowproxy.judge import betting
 from shadowproxy.judge.boundaries import BetaBinomialMixture
@@ -134,6 +134,15 @@ class Plan:
         return self.needed_s is not None and self.needed_s <= self.experiment.duration
 
     @property
+    def requests(self) -> float:
+        """Requests with the fault until `duration` ends it, if its ramp takes what it will on average."""
+        found = 0.0
+        for stage in self.stages:
+            left = max(0.0, self.experiment.duration - stage.from_s)
+            found += self.traffic.requests_per_s * stage.percent / 100.0 * min(left, left if stage.seconds is None else stage.seconds)
+        return found
+
+    @property
     def units(self) -> float | None:
         """Different units with the fault, at most; None if it is not known how many come."""
         if self.traffic.units_per_s is None:
@@ -153,7 +162,7 @@ class Plan:
             "effect": {"errors": self.effect.errors, "slower": self.effect.slower},
             "detect": {name: {"requests": size, "seconds": self.seconds_to(size)} for name, size in seen},
             "ramp": [{name: getattr(stage, name) for name in Stage.__slots__} for stage in self.stages],
-            "requests": faulted_requests(self.experiment, self.traffic),
+            "requests": self.requests,
             "units": self.units,
             "charge": {"expected": cost.expected, "most": cost.most},
             "budget": None
@@ -311,7 +320,7 @@ def sentences(planned: Plan) -> Iterator[str]:
         f"at {traffic.requests_per_s:,.3g} requests a second, {experiment.slice.percent:g} % are {planned.rate:,.3g} a second with the fault, and as many are only watched"
     )
     yield from _of_duration(planned)
-    points = f"{100 * effect.errors:.3g} points more errors than {100 * traffic.error_rate:.3g} %"
+    points = f"{100 * effect.errors:.3g} point{'s' * (effect.errors != 0.01)} more errors than {100 * traffic.error_rate:.3g} %"
     yield _seen(planned, planned.detect, points)
     yield _seen(planned, planned.abort, f"to abort for {points}, however late they begin,", is_whole=False)
     yield _seen(planned, planned.tail, f"a p99 that is {100 * effect.slower:.3g} % longer")
@@ -343,9 +352,10 @@ def _of_duration(planned: Plan) -> Iterator[str]:
 
 
 def _of_cost(planned: Plan) -> Iterator[str]:
-    requests = faulted_requests(planned.experiment, planned.traffic)
     units = planned.units
-    yield f"about {requests:,.0f} requests get the fault" + (f", of at most {units:,.0f} different units" if units is not None else "")
+    yield f"about {planned.requests:,.0f} requests get the fault" + (
+        f", of at most {units:,.0f} different units" if units is not None else ""
+    )
     budget, cost = error_budget(planned.experiment, planned.traffic), charge(planned.experiment, planned.traffic)
     if budget is None:
         yield "how much error budget that is, nobody knows: give budget.slo.requests"

@@ -120,6 +120,9 @@ def test_steps_of_a_ramp_take_their_time() -> None:
         assert stage.seconds == max(60.0, stage.needed / (BUSY.requests_per_s * stage.percent / 100))
     assert [stage.from_s for stage in ramped.stages] == sorted(stage.from_s for stage in ramped.stages)
     assert ramped.full_s == ramped.stages[-1].from_s
+    assert ramped.requests == pytest.approx(sum(stage.requests or 0.0 for stage in ramped.stages))
+    cut = plan(experiment(duration=60, ramp={"steps": [2.5, 5], "every": 50}), BUSY)
+    assert cut.requests == 200 * 0.025 * 60
     seen = ramped.seconds_to(ramped.detect)
     assert seen is not None
     assert ramped.detect is not None
