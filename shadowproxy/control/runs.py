@@ -60,6 +60,7 @@ class Totals:
     faults: Counter[str] = field(default_factory=Counter)
     unharmed: Counter[str] = field(default_factory=Counter)
     seen: int = 0
+    hit: int = 0
     outside: int = 0
     units: dict[str, int] | None = field(default_factory=dict)
     """Faults of each unit; None once they are only a number."""
@@ -73,6 +74,7 @@ class Totals:
         for reason, count in counts.get("unharmed", {}).items():
             self.unharmed[reason] += count
         self.seen += counts.get("seen", 0)
+        self.hit += counts.get("hit", 0)
         self.outside += counts.get("outside", 0)
         units = counts.get("units", {})
         if isinstance(units, int):
@@ -262,6 +264,7 @@ class Run:
             "faults": dict(sorted(totals.faults.items())),
             "unharmed": dict(sorted(totals.unharmed.items())),
             "seen": totals.seen,
+            "hit": totals.hit,
             "outside": totals.outside,
             "samples": self.samples,
             "result": self.conductor.document() if self.conductor is not None else self.result,

@@ -9,7 +9,7 @@ For every request of the routes that a run injects into or observes::
     outside | control | fault ──▶ kill word, lease ──▶ does the fault concern it? ──▶ limits ──▶ Injection
                                      over                 (none of its business)      unharmed, by reason
 
-so each request in the slice that the fault concerns ends in one counter: `seen = faulted + unharmed`.
+so each request in the slice that the fault concerns ends in one counter: at every moment `seen = hit + unharmed + under way`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Armed:
         self._has_lived = False
         self._faults: dict[str, int] = {}
         self._unharmed: dict[str, int] = {}
-        self._outside = self._seen = self._units_dropped = 0
+        self._outside = self._seen = self._hit = self._units_dropped = 0
         self._units: dict[int, int] = {}
         self._fresh_units: dict[int, int] = {}
         self._turn = 0
@@ -203,6 +203,7 @@ class Armed:
             self._units[digest] = self._units.get(digest, 0) + 1
             self._fresh_units[digest] = self._fresh_units.get(digest, 0) + 1
         if self.is_dry:
+            self._hit += 1
             self.count("dry_read" if exchange.method in READ_METHODS else "dry_write")
             return None
         assert plan is not None
@@ -258,6 +259,8 @@ class Armed:
     def forget(self, injection: Injection) -> None:
         """An injection has nothing left to do."""
         self.injections.discard(injection)
+        self._hit += bool(injection.kinds)
+        self.tell_soon()
 
     def sample(self, route: str) -> Sampled | None:
         """Room for one answer of that route, where an expectation looks at it and it is its turn."""
@@ -288,6 +291,7 @@ class Armed:
             "faults": self._faults,
             "unharmed": self._unharmed,
             "seen": self._seen,
+            "hit": self._hit,
             "units": {f"{digest:016x}": count for digest, count in self._fresh_units.items()},
             "units_dropped": self._units_dropped,
             "samples": [sampled.plain() for sampled in samples],
@@ -295,7 +299,7 @@ class Armed:
         }
         for sampled in samples:
             sampled.kept.release()
-        self._outside = self._seen = self._units_dropped = 0
+        self._outside = self._seen = self._hit = self._units_dropped = 0
         self._faults, self._unharmed, self._fresh_units = {}, {}, {}
         return report
 

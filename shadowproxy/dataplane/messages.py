@@ -37,8 +37,9 @@ Armed {id: run id, epoch: int, lease: index of its word among the leases, lease_
     earlier one of its id, or that has been over here once, is never armed again.
 
 Exposure {epoch: int, fault: Arm, control: Arm, outside: requests of its routes in neither, faults: {kind: n}, unharmed: {reason: n, of requests in the slice
-    that got no fault}, seen: requests in the slice, units: {hash: n, of units with the fault}, units_dropped: n, samples: [Sample, ...], over: why it is
-    over here ("" while it is not)}; at every moment seen = sum of faults by request + sum of unharmed + pending.
+    that got no fault}, seen: requests in the slice that the fault concerns, hit: those that got it, units: {hash: n, of units with the fault}, units_dropped: n, samples: [Sample, ...], over: why it is
+    over here ("" while it is not)}; at every moment seen = hit + sum of unharmed + those under way; faults by kind
+    may be more than hit, as one request may get several.
     Arm {requests: n, responses: {outcome: n}, last: {bucket: n}, injected: {outcome: n, answers that we made up}}
     Sample {route, status (0: there was no whole answer), headers: [[name, value], ...], body: base64 of at most SAMPLE_BYTES, cut: bool}
 Split {route, live: fleet, to: fleet, percent, unit, salt, pinned: [units], first: [units], denied: [units], epoch}: requests that would go to `live`

@@ -59,6 +59,7 @@ class Lab(Room):
             action()
         total: dict[str, Any] = {
             "seen": 0,
+            "hit": 0,
             "outside": 0,
             "faults": Counter(),
             "unharmed": Counter(),
@@ -70,6 +71,7 @@ class Lab(Room):
         exposures, self.exposures = self.exposures, []
         for one in (message["experiments"][run] for message in exposures if run in message["experiments"]):
             total["seen"] += one["seen"]
+            total["hit"] += one["hit"]
             total["outside"] += one["outside"]
             for key in ("faults", "unharmed", "units"):
                 total[key].update(one[key])
@@ -128,7 +130,7 @@ def _reasons(**experiment: Any) -> Counter[str]:
     for _ in range(6):
         room.ask(client, live, _victim(), "X-Envoy-Attempt-Count: 2\r\n")
     told = room.told()
-    assert told["seen"] == sum(told["faults"].values()) + sum(told["unharmed"].values())
+    assert told["seen"] == told["hit"] + sum(told["unharmed"].values())
     reasons: Counter[str] = told["unharmed"]
     return reasons
 

@@ -143,7 +143,7 @@ def _holds(documents: dict[str, dict[str, Any]]) -> None:
     for run in (upheld, stopped):
         assert run["units"] > 0
         assert run["result"]["slices"]["control"]["requests"] > 0
-        assert run["seen"] == sum(run["faults"].values()) + sum(run["unharmed"].values())
+        assert run["seen"] == run["hit"] + sum(run["unharmed"].values())
         assert "charge" in run["result"]["budget"]
     (expectation,) = upheld["result"]["expectations"]
     assert expectation["is_upheld"]

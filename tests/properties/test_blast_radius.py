@@ -56,7 +56,7 @@ def test_nobody_outside_the_slice_is_hit_and_whoever_is_in_it_always_is() -> Non
                     control.add(user)
         told = room.told()
         # At most one decision a request: as many as there were requests, each in one arm.
-        assert told["seen"] == told["faults"]["abort"] == expected["fault"]
+        assert told["seen"] == told["hit"] == told["faults"]["abort"] == expected["fault"]
         assert (sum(told["control"].values()), told["outside"]) == (expected["control"], expected["outside"])
         assert set(told["units"].values()) <= set(range(1, REQUESTS))
         low, high = binom.interval(0.999, USERS, step / 100)

@@ -92,6 +92,7 @@ _SHOWN: Final[dict[str, Schema]] = {
     "faults": COUNTS,
     "unharmed": COUNTS,
     "seen": COUNT,
+    "hit": COUNT,
     "outside": COUNT,
     "journal": structure(entries=COUNT, head=STRING),
 }
