@@ -225,7 +225,9 @@ class Governor:
                 self._equipment.on_units(run, exposure.get("units", {}), exposure.get("units_dropped", 0))
                 if not run.is_running:
                     counts = {
-                        part: exposure[part] for part in ("fault", "control", "faults", "unharmed", "seen", "hit", "outside") if part in exposure
+                        part: exposure[part]
+                        for part in ("fault", "control", "faults", "unharmed", "seen", "hit", "outside")
+                        if part in exposure
                     }
                     self.journal.append(run.id, "late", {"counts": counts})
                     continue
