@@ -93,22 +93,22 @@ def error_budget(experiment: Experiment, traffic: Traffic | None) -> ErrorBudget
     return ErrorBudget(total=(1.0 - slo.target / 100.0) * requests, spent=spent, share=experiment.budget.error_budget / 100.0)
 
 
-def charge(experiment: Experiment, traffic: Traffic, *, share_observed: float = 1.0) -> Charge:
+def charge(experiment: Experiment, traffic: Traffic, requests: float | None = None) -> Charge:
     """Return what the whole run is thought to cost.
 
     Args:
         experiment: what is planned.
         traffic: of its observed routes.
-        share_observed: share of that traffic which the faulted routes take, from 0 to 1.
+        requests: in the fault slice; by default as many as there are when no step of the ramp lasts longer than it must.
 
     """
-    faulted = faulted_requests(experiment, traffic) * share_observed
+    faulted = faulted_requests(experiment, traffic) if requests is None else requests
     if experiment.budget.requests:
         faulted = min(faulted, experiment.budget.requests)
     fails = failing_share(experiment)
     bound, reaction_s = _guarded(experiment)
     # Until a guard has seen enough, every faulted request may fail.
-    unguarded = traffic.requests_per_s * share_observed * experiment.slice.percent / 100.0 * reaction_s
+    unguarded = traffic.requests_per_s * experiment.slice.percent / 100.0 * reaction_s
     most = min(faulted, bound * faulted + unguarded)
     return Charge(min(fails * faulted, most), most)
 

@@ -152,7 +152,7 @@ class Plan:
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON says it, with sentences for people."""
-        budget, cost = error_budget(self.experiment, self.traffic), charge(self.experiment, self.traffic)
+        budget, cost = error_budget(self.experiment, self.traffic), charge(self.experiment, self.traffic, self.requests)
         seen = (("errors", self.detect), ("abort", self.abort), ("p99", self.tail))
         return {
             "name": self.experiment.name,
@@ -356,7 +356,7 @@ def _of_cost(planned: Plan) -> Iterator[str]:
     yield f"about {planned.requests:,.0f} requests get the fault" + (
         f", of at most {units:,.0f} different units" if units is not None else ""
     )
-    budget, cost = error_budget(planned.experiment, planned.traffic), charge(planned.experiment, planned.traffic)
+    budget, cost = error_budget(planned.experiment, planned.traffic), charge(planned.experiment, planned.traffic, planned.requests)
     if budget is None:
         yield "how much error budget that is, nobody knows: give budget.slo.requests"
         return

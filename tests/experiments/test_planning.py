@@ -123,6 +123,8 @@ def test_steps_of_a_ramp_take_their_time() -> None:
     assert ramped.requests == pytest.approx(sum(stage.requests or 0.0 for stage in ramped.stages))
     cut = plan(experiment(duration=60, ramp={"steps": [2.5, 5], "every": 50}), BUSY)
     assert cut.requests == 200 * 0.025 * 60
+    broken = plan(experiment(duration=60, ramp={"steps": [2.5, 5], "every": 50}, inject={"faults": [{"reset": True}]}), BUSY).to_plain()
+    assert broken["charge"]["expected"] <= broken["requests"]
     seen = ramped.seconds_to(ramped.detect)
     assert seen is not None
     assert ramped.detect is not None
