@@ -342,8 +342,7 @@ class Governor:
 
     def _tell(self, run: Run) -> None:
         assert run.lease is not None
-        config = self._config
-        self._arming.arm(run.armed(run.lease.index, run.lease.length_ns, config.workers, config.experiments.deny))
+        self._arming.arm(run.armed(run.lease.index, run.lease.length_ns, self._config))
 
     def _tick(self, run: Run, counts: Plain) -> None:
         """Ask the conductor, and do what it says."""

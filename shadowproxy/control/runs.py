@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from shadowproxy.config.experiment_file import experiment_from_plain, experiment_to_plain
 from shadowproxy.errors import ShadowproxyError
 from shadowproxy.experiments.conductor import Tick
+from shadowproxy.experiments.domains import confined_to
 from shadowproxy.experiments.lifecycle import Lifecycle, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shadowproxy.config.experiment import Experiment
+    from shadowproxy.config.model import Config
     from shadowproxy.control.leases import Lease
     from shadowproxy.control.lookout import Lookout
     from shadowproxy.experiments.conductor import Conductor
@@ -219,8 +221,9 @@ class Run:
         probes = self.prober.values() if self.prober is not None else {}
         return Tick(self.seconds or 0.0, counts, probes)
 
-    def armed(self, lease_index: int, lease_ns: int, workers: int, deny: tuple[str, ...]) -> Plain:
-        """The run as workers are told of it (`Armed` of `dataplane.messages`)."""
+    def armed(self, lease_index: int, lease_ns: int, config: Config) -> Plain:
+        """The run as workers are told of it under `config` (`Armed` of `dataplane.messages`)."""
+        endpoints = confined_to(self.experiment, config)
         return {
             "id": self.id,
             "epoch": self.epoch,
@@ -229,8 +232,9 @@ class Run:
             "percent": self.percent,
             "paused": self.is_paused,
             "dry": self.is_dry,
-            "workers": workers,
-            "deny": list(deny),
+            "workers": config.workers,
+            "deny": list(config.experiments.deny),
+            "endpoints": None if endpoints is None else sorted(endpoints),
             "experiment": self.plain,
         }
 

@@ -98,6 +98,11 @@ class Armed:
         self._is_open = self.slice.is_open
         self.is_dry = bool(message.get("dry", False))
         self.workers = max(1, int(message.get("workers", 1)))
+        endpoints = message.get("endpoints")
+        if endpoints is None and (self.experiment.inject.endpoint or self.experiment.domain.cells):
+            # Whoever is confined and is not told to what hits nobody else.
+            endpoints = [self.experiment.inject.endpoint]
+        self.endpoints: frozenset[str] | None = None if endpoints is None else frozenset(url.rstrip("/") for url in endpoints)
         self._lease = messages.LEASE_WORD + int(message["lease"])
         self._longest_ns = int(message["lease_ns"]) * 3 // 2
         if not self.slice.is_hitting:

@@ -51,6 +51,7 @@ class Run(Protocol):
 
     experiment: Experiment
     workers: int
+    endpoints: frozenset[str] | None
 
     def count(self, kind: str) -> None:
         """A fault of that kind has happened."""

@@ -6,7 +6,7 @@ Life of one, in the order of `config.experiment.Fault`::
                                 └──▶ the fleet ─▶ upload ─▶ answer (faultedanswer.py)
 
 *   The exchange believes that it waits for a connection: what it does then bounds the client's body.
-*   A fault that is bound to an endpoint begins when the leg is given that endpoint's connection, before anything is sent.
+*   A fault that is bound to endpoints begins when the leg is given a connection to one of them, before anything is sent.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Injection(FaultedAnswer):
         self._fleet = fleet
         self.accepts_upgrade = exchange.accepts_upgrade
         self.small_chunks_limit = exchange.small_chunks_limit
-        if self._armed.experiment.inject.endpoint:
+        if self._armed.endpoints is not None:
             return self._ask(now_ns)
         return self._begin(now_ns)
 
@@ -104,12 +104,12 @@ class Injection(FaultedAnswer):
         return fleet.dispatch(self, now_ns, wants_fresh=wants_fresh)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
-        """A connection is ours. A fault that is bound to an endpoint begins or ends here."""
+        """A connection is ours. A fault that is bound to endpoints begins or ends here."""
         self.waits_until_ns = 0
         self._connection = connection
-        endpoint = self._armed.experiment.inject.endpoint
-        if endpoint and self._plan is not UNHARMED:
-            if connection.endpoint.url.rstrip("/") != endpoint.rstrip("/"):
+        endpoints = self._armed.endpoints
+        if endpoints is not None and self._plan is not UNHARMED:
+            if connection.endpoint.url.rstrip("/") not in endpoints:
                 self._plan = UNHARMED
                 self._spared = "endpoint"
             elif not self.kinds:

@@ -33,7 +33,7 @@ Worker to control
     evacuated {under_way: {fleet: {endpoint: requests}}}    what is evacuated gets no new request from now on; after each `experiments` with any
 
 Armed {id: run id, epoch: int, lease: index of its word among the leases, lease_ns: int, percent: of the present step, paused: bool, dry: bool (decide and
-    count, break nothing), workers: int, deny: [units], experiment: plain experiment}. A run whose epoch is not above that of an
+    count, break nothing), workers: int, deny: [units], endpoints: [urls that faults may hit] or null for all, experiment: plain experiment}. A run whose epoch is not above that of an
     earlier one of its id, or that has been over here once, is never armed again.
 
 Exposure {epoch: int, fault: Arm, control: Arm, outside: requests of its routes in neither, faults: {kind: n}, unharmed: {reason: n, of requests in the slice

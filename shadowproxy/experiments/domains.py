@@ -154,6 +154,18 @@ def overlap(one: FaultDomain, other: FaultDomain) -> str:
     )
 
 
+def confined_to(experiment: Experiment, config: Config) -> frozenset[str] | None:
+    """The endpoints that faults of `experiment` may hit; None for all of its fleets.
+
+    With `domain.cells` these are the endpoints with one of those labels: an endpoint that loses its label is hit no longer.
+    """
+    if experiment.inject.endpoint:
+        return frozenset({experiment.inject.endpoint})
+    if not experiment.domain.cells:
+        return None
+    return frozenset(label.endpoint for label in _touched(experiment, config, sorted(fleets_of(experiment, config))))
+
+
 def _touched(experiment: Experiment, config: Config, fleets: Iterable[str]) -> Iterator[EndpointLabels]:
     cells, endpoint = set(experiment.domain.cells), experiment.inject.endpoint
     for label in labels_of(config, fleets):

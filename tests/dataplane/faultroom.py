@@ -154,11 +154,11 @@ class FaultRoom(Room):
         """The run, as the worker knows it."""
         return self.worker.experiments._armed["drill-1"]
 
-    def arm(self, workers: int) -> None:
-        """Arm the experiment, with a lease that lasts."""
+    def arm(self, workers: int, **more: Any) -> None:
+        """Arm the experiment, with a lease that lasts; `more` are further members of the message."""
         run = {"id": "drill-1", "epoch": 1, "lease": 0, "lease_ns": LEASE_NS, "percent": 50.0, "dry": False, "workers": workers, "deny": []}
         self.renew()
-        self.worker.arrange({"armed": [{**run, "experiment": self._plain}]})
+        self.worker.arrange({"armed": [{**run, "experiment": self._plain, **more}]})
 
     def renew(self) -> None:
         """Do as control does while a run is to go on."""

@@ -340,6 +340,23 @@ def test_another_endpoint_is_left_alone(fault: dict[str, Any]) -> None:
         assert room.faults() == {}
 
 
+@pytest.mark.parametrize("endpoints", [["http://127.0.0.1:9002/"], []])
+def test_cells_confine_a_fault_to_their_endpoints(endpoints: list[str]) -> None:
+    """With `domain.cells` those endpoints are hit that control names, and no other; nobody is, where it names none or has not said."""
+    with FaultRoom({"truncate": 1}, inject={"active": 1000}, settings=TWO, domain={"cells": ["b"]}) as room:
+        assert room.run.endpoints == frozenset({""})
+        room.arm(1, endpoints=endpoints)
+        for number in (0, 1):
+            client, live = room.client(), room.upstream("live", number)
+            room.worker.fleets["live"].endpoints[number].is_unhealthy = False
+            room.worker.fleets["live"].endpoints[1 - number].is_unhealthy = True
+            client.says(POST)
+            assert live.heard.endswith(b"hello")
+            live.says(ANSWER)
+            assert (client.heard == ANSWER) == (number == 0 or not endpoints)
+        assert room.unharmed() == {"endpoint": 1 if endpoints else 2}
+
+
 def test_a_fault_at_an_endpoint_begins_when_it_is_chosen() -> None:
     """The delay holds a connection on which nothing is sent; an abort gives it back."""
     with _at({"delay": "200ms", "abort": {"status": 503}, "every": 2}, {"delay": "200ms"}) as room:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.experiments.domains import SPACE, FaultDomain, Span, conflicts, domain_of, domain_of_rollout, overlap, span_of
+from shadowproxy.experiments.domains import SPACE, FaultDomain, Span, confined_to, conflicts, domain_of, domain_of_rollout, overlap, span_of
 from shadowproxy.policy.slices import OUTSIDE, compile_slice
 from tests.experiments.cases import experiment, instance
 
@@ -99,3 +101,17 @@ def test_spans_meet_iff_a_point_is_in_both(a: int, b: int, c: int, d: int) -> No
     one, other = Span("s", min(a, b), max(a, b)), Span("s", min(c, d), max(c, d))
     assert one.meets(other) == (max(one.low, other.low) < min(one.high, other.high))
     assert not one.meets(Span("t", one.low, one.high))
+
+
+def test_cells_confine_to_the_endpoints_that_carry_their_label() -> None:
+    """An endpoint named by itself; all that have one of the labels; none where the labels are gone; every one without a word."""
+
+    def confined(**changed: Any) -> frozenset[str] | None:
+        return confined_to(experiment(**changed), CONFIG)
+
+    labels = CONFIG.fleets["search"].labels
+    assert confined() is None
+    assert confined(domain={"cells": ["a"]}) == frozenset(one.endpoint for one in labels if "a" in (one.cell, one.zone))
+    assert confined(domain={"cells": ["a", "b"]}) == frozenset(one.endpoint for one in labels if {"a", "b"} & {one.cell, one.zone})
+    assert confined(domain={"cells": ["gone"]}) == frozenset()
+    assert confined(inject={"endpoint": "http://10.0.0.2:80"}) == frozenset({"http://10.0.0.2:80"})
