@@ -12,7 +12,7 @@ Each line is one JSON object in canonical form (keys sorted, no spaces, ASCII, n
     time   Unix seconds
 
 So changing, removing, adding or reordering an entry is seen at that entry or the next. What a chain cannot show is that
-entries are missing at its end; whoever needs that keeps the last `hash` elsewhere (the audit log and run documents name it).
+entries are missing at its end; whoever needs that keeps the last `hash` elsewhere (run documents and reports name it).
 """
 
 from __future__ import annotations
