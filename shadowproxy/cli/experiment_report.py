@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from shadowproxy import __version__
 from shadowproxy.cli import client
-from shadowproxy.cli.report import FORMATS, chosen_format
-from shadowproxy.errors import ControlError
+from shadowproxy.cli.report import add_forms, chosen_format, hand_over
 from shadowproxy.report import experiment_html, experiment_junit, experiment_markdown, experiment_plain
 from shadowproxy.report.experiment import Run
 from shadowproxy.report.junit import Undecided
@@ -30,15 +28,7 @@ def add_report(subparsers: Subparsers) -> None:
     )
     client.add_arguments(parser)
     parser.add_argument("id", metavar="ID", help="of the run; by a name its newest")
-    parser.add_argument("--format", choices=FORMATS, help="default: what the name of the file says, else html")
-    parser.add_argument("--out", metavar="FILE", help="where to write it (default: standard output)")
-    parser.add_argument(
-        "--undecided",
-        choices=tuple(Undecided),
-        type=Undecided,
-        default=Undecided.SKIPPED,
-        help="what an undecided test is in JUnit XML (default: skipped)",
-    )
+    add_forms(parser)
     parser.set_defaults(run=report)
 
 
@@ -53,15 +43,7 @@ def report(arguments: argparse.Namespace) -> int:
     document = client.connect(arguments).get(f"/api/v1/experiments/{quote(arguments.id, safe='')}")
     run = Run(document, time.time(), f"shadowproxy {__version__}")
     text = write(run, chosen_format(arguments), arguments.undecided)
-    if arguments.out is None:
-        print(text, end="")
-        return 0
-    try:
-        Path(arguments.out).write_text(text, "utf-8")
-    except OSError as error:
-        raise ControlError(f"{arguments.out}: {error.strerror}") from None
-    print(f"{run.verdict}: {arguments.out}")
-    return 0
+    return hand_over(text, arguments.out, run.verdict)
 
 
 def write(run: Run, kind: str, undecided: Undecided = Undecided.SKIPPED) -> str:

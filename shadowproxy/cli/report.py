@@ -42,16 +42,8 @@ def register(subparsers: Subparsers) -> None:
     )
     client.add_arguments(parser)
     parser.add_argument("--route", metavar="NAME", help="only the mirrors of this route")
-    parser.add_argument("--format", choices=FORMATS, help="default: what the name of the file says, else html")
-    parser.add_argument("--out", metavar="FILE", help="where to write it (default: standard output)")
+    add_forms(parser)
     parser.add_argument("--examples", metavar="N", type=int, default=EXAMPLES, help=f"pairs to show of each mirror (default: {EXAMPLES})")
-    parser.add_argument(
-        "--undecided",
-        choices=tuple(Undecided),
-        type=Undecided,
-        default=Undecided.SKIPPED,
-        help="what an undecided test is in JUnit XML (default: skipped)",
-    )
     parser.set_defaults(run=report)
 
 
@@ -65,14 +57,36 @@ def report(arguments: argparse.Namespace) -> int:
     """
     gathered = collect(client.connect(arguments), arguments.route, arguments.examples)
     text = write(gathered, chosen_format(arguments), arguments.undecided)
-    if arguments.out is None:
+    return hand_over(text, arguments.out, gathered.worst)
+
+
+def add_forms(parser: argparse.ArgumentParser) -> None:
+    """Add what every report is asked for: its form, its file, and what is undecided in JUnit XML."""
+    parser.add_argument("--format", choices=FORMATS, help="default: what the name of the file says, else html")
+    parser.add_argument("--out", metavar="FILE", help="where to write it (default: standard output)")
+    parser.add_argument(
+        "--undecided",
+        choices=tuple(Undecided),
+        type=Undecided,
+        default=Undecided.SKIPPED,
+        help="what an undecided test is in JUnit XML (default: skipped)",
+    )
+
+
+def hand_over(text: str, out: str | None, verdict: str) -> int:
+    """Write a report to a file, or to standard output where none is named. Returns the exit code.
+
+    Raises:
+        ControlError: the file cannot be written.
+    """
+    if out is None:
         print(text, end="")
         return 0
     try:
-        Path(arguments.out).write_text(text, "utf-8")
+        Path(out).write_text(text, "utf-8")
     except OSError as error:
-        raise ControlError(f"{arguments.out}: {error.strerror}") from None
-    print(f"{gathered.worst}: {arguments.out}")
+        raise ControlError(f"{out}: {error.strerror}") from None
+    print(f"{verdict}: {out}")
     return 0
 
 
