@@ -247,9 +247,8 @@ class Journal:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._settle, batch, problem)
-            pause = began + COMMIT_INTERVAL_S - time.monotonic()
-            if pause > 0 and not self._is_closing:
-                time.sleep(pause)
+            with self._wake:
+                self._wake.wait_for(lambda: self._is_closing, max(0.0, began + COMMIT_INTERVAL_S - time.monotonic()))
         self._let_go()
 
     def _take(self) -> list[_Waiting]:
