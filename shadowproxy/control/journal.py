@@ -19,6 +19,7 @@ import hashlib
 import json
 import logging
 import os
+import select
 import threading
 import time
 from collections import deque
@@ -247,8 +248,10 @@ class Journal:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._settle, batch, problem)
-            with self._wake:
-                self._wake.wait_for(lambda: self._is_closing, max(0.0, began + COMMIT_INTERVAL_S - time.monotonic()))
+            pause = began + COMMIT_INTERVAL_S - time.monotonic()
+            if 0 < pause <= COMMIT_INTERVAL_S and not self._is_closing:
+                # For so long, and not until a time: sleeps of Python's wait until a time, which moves away when a clock jumps.
+                select.select([], [], [], pause)
         self._let_go()
 
     def _take(self) -> list[_Waiting]:
