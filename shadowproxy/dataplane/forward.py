@@ -179,14 +179,15 @@ class Endpoint:
         self.outstanding -= 1
         if is_reusable:
             self._failures_in_row = self._ejections = 0
-            self._regained(connection)
+            # As in `given_back`, written out: twice a mirrored request.
+            if self.fleet.keepalive_ns:
+                self._serve(connection)
+            else:
+                connection.close()
 
     def given_back(self, connection: UpstreamConnection) -> None:
         """Nothing was sent on `connection`, so nothing new is known of the endpoint's health."""
         self.outstanding -= 1
-        self._regained(connection)
-
-    def _regained(self, connection: UpstreamConnection) -> None:
         if self.fleet.keepalive_ns:
             self._serve(connection)
         else:
