@@ -159,14 +159,15 @@ def _of_rule(blockout: Blockout, start: datetime, end: datetime) -> Iterator[Per
 def _of_holidays(place: str, zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[Period]:
     try:
         import holidays  # noqa: PLC0415  an extra
+        from holidays.utils import list_supported_countries  # noqa: PLC0415
     except ImportError:
         raise CalendarUnreadable(f"{NEEDED} holidays") from None
     country, _, part = place.partition("-")
     years = range(start.year - 1, end.year + 2)
-    try:
-        found = holidays.country_holidays(country, subdiv=part or None, years=years)
-    except NotImplementedError:
-        raise CalendarUnreadable(f"nobody knows the holidays of {place}") from None
+    known = list_supported_countries()
+    if country not in known or (part and part not in known[country]):
+        raise CalendarUnreadable(f"nobody knows the holidays of {place}")
+    found = holidays.country_holidays(country, subdiv=part or None, years=years)
     for day, name in sorted(found.items()):
         yield _whole_days(day, day + timedelta(days=1), zone, name)
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from math import log
 from typing import Any, Final
 
+from shadowproxy.experiments.lifecycle import ENDS, State
 from shadowproxy.logbuckets import LN_GAMMA
 from shadowproxy.report import numbers
 from shadowproxy.report.document import Plain, number
@@ -25,22 +26,10 @@ class Verdict(StrEnum):
     ENVIRONMENT = "environment"
 
 
-class State(StrEnum):
-    """Where a run is in its life."""
+UNKNOWN: Final = "unknown"
+"""A state that is none of ours."""
 
-    DRAFT = "draft"
-    ADMITTED = "admitted"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    ABORTED = "aborted"
-    EXPIRED = "expired"
-    KILLED = "killed"
-    UNKNOWN = "unknown"
-
-
-OVER: Final = frozenset({State.COMPLETED, State.ABORTED, State.EXPIRED, State.KILLED})
-
-ENDINGS: Final = {
+ENDINGS: Final[dict[str, str]] = {
     State.DRAFT: "has not begun",
     State.ADMITTED: "has not begun",
     State.RUNNING: "is running",
@@ -48,7 +37,7 @@ ENDINGS: Final = {
     State.ABORTED: "was aborted",
     State.EXPIRED: "expired: control could not keep it alive, so it ended by itself",
     State.KILLED: "was killed",
-    State.UNKNOWN: "is in an unknown state",
+    UNKNOWN: "is in an unknown state",
 }
 """How a run stands, as the end of a sentence."""
 
@@ -101,10 +90,10 @@ class Run:
         return self.word("name") or self.id or "experiment"
 
     @property
-    def state(self) -> State:
-        """UNKNOWN for what is none."""
+    def state(self) -> str:
+        """A `State`, or UNKNOWN for what is none."""
         found = self.word("state")
-        return State(found) if found in set(State) else State.UNKNOWN
+        return found if found in set(State) else UNKNOWN
 
     @property
     def verdict(self) -> Verdict:
@@ -115,7 +104,7 @@ class Run:
     @property
     def is_over(self) -> bool:
         """Whether nothing of it will change any more."""
-        return self.state in OVER
+        return self.state in ENDS
 
     @property
     def result(self) -> Plain:

@@ -10,9 +10,10 @@ import json
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
+from shadowproxy.experiments.lifecycle import State
 from shadowproxy.report import numbers
 from shadowproxy.report.checks import State as Ended
-from shadowproxy.report.experiment import State, Verdict, count
+from shadowproxy.report.experiment import UNKNOWN, Verdict, count
 from shadowproxy.report.experiment_checks import Of, checks
 from shadowproxy.report.markup import visible
 
@@ -45,7 +46,7 @@ SCHEMA: Final[dict[str, Any]] = {
         "is_dry": {"type": "boolean", "description": "Whether it only decided and counted, and broke nothing."},
         "force": {**_TEXT, "description": "Why rules were overridden; empty when none were."},
         "approved_by": {**_TEXT, "description": "Empty when nobody did."},
-        "state": {"enum": [str(state) for state in State]},
+        "state": {"enum": [*(str(state) for state in State), UNKNOWN]},
         "verdict": {"enum": [str(verdict) for verdict in Verdict]},
         "sentence": {**_TEXT, "description": "The verdict in a sentence."},
         "hypothesis": _TEXT,

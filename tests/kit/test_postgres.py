@@ -43,7 +43,10 @@ def test_the_server_is_never_root_and_leaves_nothing(monkeypatch: pytest.MonkeyP
     assert not server.directory.exists()
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed: servers outlive tests that are killed")
+@pytest.mark.skipif(
+    shutil.which("setpriv") is None,
+    reason="setpriv is not installed (Debian package util-linux): the test servers of this machine outlive tests that are killed, as nothing tells them",
+)
 def test_a_server_ends_with_the_tests_that_were_killed() -> None:
     """SIGKILL gives nobody the time to stop what was started."""
     if kit.WHEEL is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shadowproxy.report.experiment import BINS, Run, State, Verdict, counts
+from shadowproxy.experiments.lifecycle import State
+from shadowproxy.report.experiment import BINS, UNKNOWN, Run, Verdict, counts
 from tests.report import experiment_samples as samples
 from tests.report.samples import NOW
 
@@ -55,7 +56,7 @@ def test_words_that_are_none_of_ours_are_unknown() -> None:
     """States and verdicts of another version, or of somebody who wants to break the page."""
     for name in ("hostile", "broken", "empty"):
         assert RUNS[name].verdict is Verdict.UNDECIDED
-        assert RUNS[name].state is State.UNKNOWN
+        assert RUNS[name].state == UNKNOWN
     assert RUNS["empty"].sentence == "Nothing is known: the run is in an unknown state."
     assert RUNS["empty"].name == "experiment"
 
