@@ -12,7 +12,8 @@ from setuptools import setup
 
 DATA_PLANE = """
     accept capture deadlines distort exchange faultedanswer fields forward forwarded framing gather head headbuffer inject leg
-    madeup mirroring outcome problem request_head response_head scrub scrubframes slowsender tally tcp tee trace tunnel upstream
+    madeup mirroring outcome problem request_head request_lines request_templates
+    response_head response_lines response_templates scrub scrubframes slowsender tally tcp tee templates trace tunnel upstream
 """
 COMPILED = (
     *(f"shadowproxy/dataplane/{name}.py" for name in DATA_PLANE.split()),

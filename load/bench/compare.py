@@ -17,7 +17,7 @@ from load.bench.ports import free_port
 from load.bench.processes import BenchError, Cpus
 from load.bench.proxies import OURS, Instance, NotInstalled, Proxy, Setup
 from load.bench.results import Measurement
-from load.bench.scenarios import HEADERS, Scenario, Shadow, varied
+from load.bench.scenarios import HEADERS, Scenario, Shadow, varied, varied_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -80,7 +80,7 @@ VARIED_REQUESTS = 20000
 def requests_of(scenario: Scenario) -> bytes | tuple[bytes, ...]:
     """What the open-loop part sends."""
     if scenario.is_varied:
-        return tuple(openloop.request_of(scenario, varied(number)) for number in range(VARIED_REQUESTS))
+        return tuple(openloop.request_of(scenario, varied(number), varied_path(scenario, number)) for number in range(VARIED_REQUESTS))
     return openloop.request_of(scenario, HEADERS)
 
 

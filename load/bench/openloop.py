@@ -283,9 +283,9 @@ class _Generator:
         await asyncio.sleep(0.05)
 
 
-def request_of(scenario: Scenario, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """The bytes of a scenario's request."""
-    lines = [f"{scenario.method} {scenario.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+def request_of(scenario: Scenario, headers: tuple[tuple[str, str], ...], path: str = "") -> bytes:
+    """The bytes of a scenario's request, to its own path or another."""
+    lines = [f"{scenario.method} {path or scenario.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     if scenario.upload:
         lines.append(f"Content-Length: {scenario.upload}")
     return "\r\n".join([*lines, "", ""]).encode() + b"x" * scenario.upload

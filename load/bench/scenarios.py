@@ -47,7 +47,7 @@ class Scenario:
         upload: bytes of the request's body; 0 sends GET, more sends POST.
         shadow: what the mirror does.
         rate: requests a second of the open-loop part, below any proxy's saturation.
-        is_varied: whether every request and every answer has fields of its own (see `varied`).
+        is_varied: whether every request has a target and fields of its own (see `varied`), and every answer too.
     """
 
     name: str
@@ -79,7 +79,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "varied-mirror",
-        "200 B answers, mirrored, every request and every answer with fields of its own",
+        "200 B answers, mirrored, every request with a target and fields of its own, every answer with fields of its own",
         "/varied?expand=items",
         SMALL,
         0,
@@ -96,6 +96,11 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 USERS = 5000
 """Users of a varied scenario: each has a cookie and an id of its own, more than any reader of heads keeps."""
+
+
+def varied_path(scenario: Scenario, number: int) -> str:
+    """Target of request `number` of a varied scenario."""
+    return f"{scenario.path}&order={number:08x}"
 
 
 def varied(number: int) -> tuple[tuple[str, str], ...]:

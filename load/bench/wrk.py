@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from load.bench.processes import BenchError, Cpus, spawn
-from load.bench.scenarios import HEADERS, USERS, Scenario, varied
+from load.bench.scenarios import HEADERS, USERS, Scenario, varied, varied_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ request = function()
   local own = number % {users}
   number = number + 1
   local id = string.format(ids, {seed}, number)
-  return "{start}" .. user[own] .. "{after_session}" .. string.format("%05d", own) .. "{after_user}" .. id .. id .. "-" .. id .. "{after_trace}"
+  return "{start}" .. string.format("%08x", number) .. "{after_order}" .. user[own] .. "{after_session}" .. string.format("%05d", own) .. "{after_user}" .. id .. id .. "-" .. id .. "{after_trace}"
     .. id .. id .. "{end_of_head}"
 end
 """
@@ -85,13 +85,13 @@ def _varied_script(scenario: Scenario) -> str:
     number = USERS * 7919 + 4242
     fields = dict(varied(number))
     head = "".join(f"{name}: {value}\r\n" for name, value in varied(number))
-    whole = f"{scenario.method} {scenario.path} HTTP/1.1\r\n{head}\r\n"
-    cuts = [f"{number % USERS:032x}", f"{number % USERS:05d}", fields["traceparent"][3:52], fields["X-Request-Id"]]
+    whole = f"{scenario.method} {varied_path(scenario, number)} HTTP/1.1\r\n{head}\r\n"
+    cuts = [f"{number:08x}", f"{number % USERS:032x}", f"{number % USERS:05d}", fields["traceparent"][3:52], fields["X-Request-Id"]]
     pieces = []
     for cut in cuts:
         piece, _, whole = whole.partition(cut)
         pieces.append(piece.replace('"', '\\"').replace("\r\n", "\\r\\n"))
-    names = ("start", "after_session", "after_user", "after_trace")
+    names = ("start", "after_order", "after_session", "after_user", "after_trace")
     end = whole.replace("\r\n", "\\r\\n")
     return VARIED.format(users=USERS, seed=1, end_of_head=end, **dict(zip(names, pieces, strict=True)))
 

@@ -44,10 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AdminClient:
-    """Speaks to one admin API. Blocking; one connection a call."""
+    """Speaks to one admin API. Blocking; one connection a call, whose every step may take `timeout_s`."""
 
     url: str
     token: str
+    timeout_s: float = TIMEOUT_S
 
     def get(self, path: str) -> Any:
         """The document at `path`.
@@ -99,7 +100,7 @@ class AdminClient:
         if method != "GET":
             headers["Content-Type"] = "application/json"
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        connection = kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
         try:
             connection.request(method, path, body=None if method == "GET" else json.dumps(body or {}).encode(), headers=headers)
             yield connection.getresponse()

@@ -1,7 +1,9 @@
 """`shadowproxy experiment`: run, watch, stop and check experiments.
 
-`run` waits until the run has ended, and ends it when it is itself interrupted (Ctrl-C, SIGTERM). Exit codes: 0 upheld, or a dry run
-that completed, 98 undecided, 99 refuted or aborted by a guard, 1 refused, stopped or failed, 130 interrupted.
+`run` waits until the run has ended, and ends it when it is itself interrupted (Ctrl-C, SIGTERM, SIGHUP). When it dies without a word, or its
+network does, the run ends as well: it is attached, and control ends it when nothing was heard of this command for `--patience`. With `--detach`
+it is not, and goes on by itself. Exit codes: 0 upheld, or a dry run that completed, 98 undecided, 99 refuted or aborted by a guard, 1 refused,
+stopped or failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -39,8 +42,11 @@ PATH: Final = "/api/v1/experiments"
 LOOK_S: Final = 0.25
 """Seconds between looks at a run that is waited for."""
 
-ABSENT_S: Final = 5.0
-"""How long the admin API may be silent before a wait is given up. Faults have ended with their lease by then."""
+PATIENCE_S: Final = 10.0
+"""After how long without a word of the command that waits for it a run ends; and how long the admin API may be silent before
+the command gives up: by then the run has ended, one way or the other."""
+
+INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 UPHELD: Final = 0
 FAILED: Final = 1
@@ -51,7 +57,7 @@ INTERRUPTED: Final = 130
 ENDS: Final = frozenset({"completed", "aborted", "expired", "killed"})
 
 NOBODYS_FAULT: Final = frozenset(
-    {"stopped", "shutdown", "restart", "config", "journal", "steady_state", "internal", "blockout", "calendar_unreadable"}
+    {"stopped", "client_gone", "shutdown", "restart", "config", "journal", "steady_state", "internal", "blockout", "calendar_unreadable"}
 )
 """Codes of runs that were aborted for what says nothing of the hypothesis."""
 
@@ -81,8 +87,26 @@ def register(subparsers: Subparsers) -> None:
         "Exit code: 0 upheld, 98 undecided, 99 refuted or aborted by a guard, 1 otherwise.",
     )
     one.add_argument("file", metavar="FILE", help="the experiment, YAML")
-    one.add_argument("--no-wait", dest="wait", action="store_false", help="return as soon as it is admitted; it goes on by itself")
-    one.add_argument("--wait", dest="wait", action="store_true", help="wait for its end, and end it on Ctrl-C (default)")
+    one.add_argument(
+        "--detach",
+        "--no-wait",
+        dest="wait",
+        action="store_false",
+        help="return as soon as it is admitted; it goes on by itself, whatever becomes of this machine",
+    )
+    one.add_argument(
+        "--wait",
+        dest="wait",
+        action="store_true",
+        help="wait for its end, and end it on Ctrl-C (default); it ends soon after this command, however this ends",
+    )
+    one.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE_S,
+        metavar="SECONDS",
+        help=f"end it when nothing was heard of this command for so long (default: {PATIENCE_S:g}); without a meaning with --detach",
+    )
     one.add_argument(
         "--force", metavar="REASON", default="", help="break glass: overrule the rules of the house, on record with this reason"
     )
@@ -115,9 +139,12 @@ def run(arguments: argparse.Namespace) -> int:
     plain = experiment_to_plain(load_experiment_file(arguments.file))
     admin = client.connect(arguments)
     with interruptions() as asked:
-        document = admin.post(PATH, {"experiment": plain, "force": arguments.force, "dry_run": arguments.dry_run})
+        terms = {"force": arguments.force, "dry_run": arguments.dry_run, "attached": arguments.patience if arguments.wait else None}
+        document = admin.post(PATH, {"experiment": plain, **terms})
+        is_quiet = arguments.output == "json"
+        if not is_quiet:
+            print(printable(document["look_back"]["sentence"]), flush=True)
         if arguments.wait:
-            is_quiet = arguments.output == "json"
             document = wait(admin, document, asked, (lambda _: None) if is_quiet else show_event)
     if arguments.output == "json":
         print(json.dumps(document, indent=2))
@@ -192,18 +219,20 @@ def replay(arguments: argparse.Namespace) -> int:
 
 
 def wait(admin: AdminClient, document: dict[str, Any], asked: threading.Event, told: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """The run's document once it has ended; it is ended when `asked` is set.
+    """The run's document once it has ended; it is ended when `asked` is set, and kept alive until then.
 
     Args:
         admin: where it runs.
-        document: the run, as it was begun.
+        document: the run, as it was begun, attached.
         asked: set when the wait is interrupted.
         told: called with each event of the timeline.
 
     Raises:
-        AdminUnreachable: nothing has answered for ABSENT_S.
+        AdminUnreachable: nothing has answered for as long as the run goes on without this command.
     """
+    patience_s = document["attached"]
     path, shown = _of(document["id"]), 0
+    keeper = replace(admin, timeout_s=patience_s / 4)  # one answer that is lost must not be taken for the end of this command
     absent_since: float | None = None
     while True:
         for event in document["timeline"][shown:]:
@@ -213,13 +242,14 @@ def wait(admin: AdminClient, document: dict[str, Any], asked: threading.Event, t
             return document
         is_asked = asked.wait(LOOK_S)
         try:
-            document = admin.post(f"{path}/stop", {"reason": "interrupted"}) if is_asked else admin.get(path)
+            document = admin.post(f"{path}/stop", {"reason": "interrupted"}) if is_asked else keeper.post(f"{path}/keep")
             absent_since = None
         except AdminUnreachable:
             now = time.monotonic()
             absent_since = absent_since or now
-            if now - absent_since > ABSENT_S:
+            if now - absent_since > patience_s:
                 raise
+            time.sleep(LOOK_S)
 
 
 def exit_code(document: dict[str, Any]) -> int:
@@ -236,9 +266,10 @@ def exit_code(document: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def interruptions() -> Iterator[threading.Event]:
-    """What is set by Ctrl-C and SIGTERM in place of their usual effect: whoever runs something ends it first."""
+    """What is set by Ctrl-C, SIGTERM and a closed terminal in place of their usual effect: whoever runs something ends it first."""
     asked = threading.Event()
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in INTERRUPTIONS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's wish is respected
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in heard}
     try:
         yield asked
     finally:
@@ -260,6 +291,8 @@ def render(document: dict[str, Any]) -> RenderableType:
         lines.append(f"{document['code']}: {document['reason']}")
     if document["started"] and result.get("sentence"):
         lines.append(result["sentence"])
+    if document.get("look_back"):
+        lines.append(f"before it began: {document['look_back']['sentence']}")
     lines += [f"overruled ({one['code']}): {one['sentence']}" for one in document["admission"] if one["is_overridden"]]
     parts += [Text(printable(line)) for line in lines]
     if document["started"] and document["is_dry"]:
@@ -273,7 +306,22 @@ def render(document: dict[str, Any]) -> RenderableType:
                 f"{document['units']:,} users had a fault; faults: {faults}; in the slice {document['seen']:,}, outside {document['outside']:,}"
             )
         )
+        parts += [Text(printable(line)) for line in _cells(result.get("containment") or {})]
     return Group(*parts)
+
+
+def _cells(contained: dict[str, Any]) -> list[str]:
+    """What is known of the cells beside those with the fault."""
+    watched = [one for one in contained.get("cells", ()) if one["is_watched"]]
+    lines = [
+        "other cells, errors (before the run): "
+        + ", ".join(f"{one['cell']} {_share(one['error_rate'])} ({_share(one['before']['error_rate'])})" for one in watched)
+    ] * bool(watched)
+    return lines + [f"other cells are not watched: {contained.get('unwatched')}"] * bool(contained.get("unwatched"))
+
+
+def _share(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.2%}"
 
 
 def _slices(document: dict[str, Any]) -> Table:

@@ -26,8 +26,9 @@ from shadowproxy import __version__
 from shadowproxy.cli import client
 from shadowproxy.cli.export import printable
 from shadowproxy.config.experiment_file import experiment_from_plain
+from shadowproxy.control.segments import Segments, Whole
 from shadowproxy.errors import ConfigError, ControlError
-from shadowproxy.experiments.journal import FIRST, Chain, Entry, first_broken
+from shadowproxy.experiments.journal import FIRST, BrokenJournal, Chain, Entry, read
 from shadowproxy.experiments.replay import replay
 from shadowproxy.report import experiment_html, numbers
 from shadowproxy.report.experiment import Run, counts, objects, part
@@ -87,7 +88,9 @@ def add_evidence(subparsers: Subparsers) -> None:
     parser.add_argument("file", metavar="FILE.zip", help="what `experiment evidence` wrote")
     parser.add_argument("--head", metavar="HASH", default="", help="what the last entry's hash must be, as a report of that day names it")
     parser.add_argument(
-        "--journal", metavar="FILE", help="the instance's whole journal (NAME.experiments.jsonl), which the entries must be in"
+        "--journal",
+        metavar="FILE",
+        help="the instance's journal (NAME.experiments.jsonl, with its older segments beside it), which the entries must be in",
     )
     parser.add_argument("--output", choices=("text", "json"), default="text", help="how to print the result")
     parser.set_defaults(run=verify)
@@ -238,25 +241,33 @@ def examine(path: Path, *, head: str = "") -> Iterator[Found]:
 
 
 def in_journal(path: Path, journal: Path) -> Found:
-    """Whether every entry of the file is in a whole journal, whose chain is verified from its beginning.
+    """Whether every entry of the file is in a whole journal, whose chain is verified over all its segments, from the oldest that is kept on.
 
     Raises:
         OSError: one of them cannot be read.
+        StateError: a segment in the middle is missing.
         zipfile.BadZipFile: the first is no ZIP file.
     """
     with zipfile.ZipFile(path) as file:
-        ours = {_mark(line) for line in _lines(file)}
-    with journal.open("rb") as lines:
-        broken = first_broken(lines)
-    if broken is not None:
-        return Found("whole journal", False, f"{journal.name} is broken at {broken}")
-    with journal.open("rb") as lines:
-        missing = len(ours.difference(map(_mark, lines)))
-    return Found(
-        "whole journal",
-        not missing,
-        f"{missing} of {len(ours)} entries are not in it" if missing else f"all {len(ours)} entries are in it, and its chain holds",
-    )
+        missing = {_mark(line) for line in _lines(file)}
+    count, oldest, chain = len(missing), 0, Chain()
+    for segment in Segments(journal).opened():
+        try:
+            for entry in read(_struck(missing, Whole(segment)), chain):
+                oldest = oldest or entry.seq
+        except BrokenJournal as error:
+            return Found("whole journal", False, f"{Path(segment.name).name} is broken at {error}")
+    since = "" if oldest <= 1 else f" from entry {oldest} on, where what is kept of it begins"
+    if missing:
+        return Found("whole journal", False, f"{len(missing)} of {count} entries are not in it{since}")
+    return Found("whole journal", True, f"all {count} entries are in it, and its chain holds{since}")
+
+
+def _struck(missing: set[bytes], lines: Iterable[bytes]) -> Iterator[bytes]:
+    """These lines, each struck off what is missing."""
+    for line in lines:
+        missing.discard(_mark(line))
+        yield line
 
 
 def _manifest(file: zipfile.ZipFile) -> Found:
@@ -339,9 +350,18 @@ def _outcome(document: dict[str, Any], lines: Iterable[bytes]) -> Found:
     state = ends[-1].get("state")
     if state != document.get("state"):
         return Found("outcome", False, f"the journal says {state}, the document {document.get('state')}")
+    if _had_no_conclusion(ends[-1]) and not document.get("result"):
+        return Found(
+            "outcome", True, f"the proxy ended before it could conclude; the journal leads to: {found['verdict']}, {found['sentence']}"
+        )
     if found != document.get("result"):
         return Found("outcome", False, f"the journal leads to another result: {found.get('verdict')}, {found.get('sentence')}")
     return Found("outcome", True, f"the journal leads to the same result again: {found['verdict']}")
+
+
+def _had_no_conclusion(end: dict[str, Any]) -> bool:
+    """Whether a later process closed the run: what the first had concluded died with it."""
+    return end.get("code") == "restart" and not part(end, "document").get("result")
 
 
 def _store(file: zipfile.ZipFile, name: str, parts: Iterator[bytes], moment: time.struct_time) -> str:

@@ -93,6 +93,8 @@ def render(document: dict[str, Any], notes: list[str]) -> Group:
     """Return a plan as text: a sentence a line."""
     lines = [Text(printable(document["name"]), "bold"), *(Text(f"  {printable(note)}", "dim") for note in notes)]
     lines += [Text(f"  {printable(sentence)}") for sentence in document["sentences"]]
+    if "look_back" in document:
+        lines.append(Text(f"  {printable(document['look_back']['sentence'])}"))
     if "admission" in document:
         refusals = document["admission"]
         lines.append(Text("it may begin now" if not refusals else "it may not begin now:", "green" if not refusals else "bold red"))

@@ -1,4 +1,7 @@
-"""`shadowproxy explain -c FILE 'POST /orders' -H 'X-Test-Traffic: true'`: what would become of a request, and why.
+"""`shadowproxy explain 'POST /orders' -H 'X-Test-Traffic: true'`: what would become of a request, and why.
+
+Of the running instance: its config, its rollouts and experiments as they are now. With `-c FILE` of that file alone, which needs no instance; then
+`--experiment FILE` says in which slice the request would be.
 
 The request is written as the head that a client would send, and read, routed and decided on by the data
 plane's own functions. What depends on the moment (kill switch, breaker, overload, memory) is left out.
@@ -10,7 +13,7 @@ With `--output json` one object is printed::
     request   {method, target, path, host, listener, client, body_bytes, is_tagged, is_marked}, null where it cannot be read
     refused   {status, code, detail} of the answer that the client gets from the proxy itself, null where a fleet answers
     routes    [{name, takes, failed}] in the order they were asked; `failed` is the first condition that does not hold
-    live      {fleet, endpoints} of the route that takes it, or null
+    live      {fleet, endpoints} of the route that takes it, or of the version that its rollout gives to the request; or null
     test      of a tagged request {tenant, counts_as: read|write, goes_to: live|sink|partition|refuse, to, asks_first, target, added}, else null:
               `to` is a sink or fleet, `asks_first` the sink whose own answer comes before live's, `target` and `added` what a partition changes
     mirrors   [{name, to, endpoints, decision, reason, share, sampled, copied, unit, head, removed, added, scrubbed}]:
@@ -18,6 +21,11 @@ With `--output json` one object is printed::
               that such a request is copied; `sampled` and `copied` the ends of the ranges in the hash space;
               `unit` {from, value, point} or null; `head` the lines of the copy; `removed` and `added` the
               names of fields that only the client's or only the copy's head has
+    rollout   {to, live, percent, place, share, reason, new_from_percent, unit} of the route, else null: `percent` and `place` are null while it is
+              not under way, `place` else one of stable, control, canary, more, ring or by_chance; `new_from_percent` is the first step at
+              which the new version answers
+    experiments [{id, state, percent, place, share, reason, spared, endpoints, faults, unit}]: `state` is running, paused, dry or planned (a file);
+              `place` is fault, control, outside or by_chance; `spared` says why one in the slice gets no fault, "" where it does
 """
 
 from __future__ import annotations
@@ -27,7 +35,10 @@ import os
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from shadowproxy.config import load_file
+from shadowproxy.cli import client
+from shadowproxy.cli.explain_parts import Parts, lines_of
+from shadowproxy.config import from_plain, load_file
+from shadowproxy.config.experiment_file import load_experiment_file
 from shadowproxy.dataplane.forwarded import ForwardedFields, is_looping, networks
 from shadowproxy.dataplane.head import CHUNKED
 from shadowproxy.dataplane.request_head import RequestHeads
@@ -58,12 +69,21 @@ def register(subparsers: Subparsers) -> None:
         description="Say which route takes a request, which fleet answers it, and what each mirror does with it.",
     )
     parser.add_argument("request", metavar="REQUEST", help="METHOD and target, as in 'POST /orders?x=1'; GET where only a target is given")
-    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="the config file")
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="a config file, to which nothing has to run (default: the running instance is asked)"
+    )
+    parser.add_argument(
+        "--experiment",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an experiment that does not run, at its full share; may be repeated",
+    )
     parser.add_argument("-H", "--header", action="append", default=[], metavar="'NAME: VALUE'", help="a header line; may be repeated")
     parser.add_argument("--client", default="127.0.0.1", type=_address, metavar="ADDRESS", help="where the client connects from")
     parser.add_argument("--listener", metavar="NAME", help="where it connects to (default: the first listener)")
     parser.add_argument("--body-bytes", default=0, type=_size, metavar="N", help="size of the request's body")
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="how to print the result")
+    client.add_arguments(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -82,14 +102,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain one request.
 
     Raises:
-        ConfigError: the config cannot be used.
+        ConfigError: the config, or an experiment, cannot be used.
+        AdminUnreachable: no instance answers.
     """
-    config = load_file(arguments.config).config
+    if arguments.config is not None:
+        config, armed = load_file(arguments.config).config, None
+    else:
+        admin = client.connect(arguments)
+        config, armed = from_plain(admin.get("/api/v1/config")["config"]), admin.get("/api/v1/armed")
+    parts = Parts(config, armed, [load_experiment_file(file) for file in arguments.experiment])
     listeners = {listener.name: listener for listener in config.listen}
     name = arguments.listener if arguments.listener is not None else config.listen[0].name
     if name not in listeners:
         arguments.parser.error(f"no listener is called {name!r}; there is {', '.join(listeners)}")
-    found = describe(config, listeners[name], head_of(arguments, listeners[name]), arguments.client, arguments.body_bytes)
+    found = describe(parts, listeners[name], head_of(arguments, listeners[name]), arguments.client, arguments.body_bytes)
     print(json.dumps(found, indent=2) if arguments.output == "json" else render(found))
     return NOT_SERVED if found["refused"] is not None and found["refused"]["status"] >= 400 else FOUND
 
@@ -110,23 +136,25 @@ def head_of(arguments: argparse.Namespace, listener: Listener) -> bytes:
     return b"".join(os.fsencode(line) + b"\r\n" for line in (start, *lines, ""))
 
 
-def describe(config: Config, listener: Listener, head: bytes, client: str, body_bytes: int) -> dict[str, Any]:
-    """What becomes of the request with the head `head`, in the terms of the module's text."""
+def describe(beside: Parts, listener: Listener, head: bytes, source: str, body_bytes: int) -> dict[str, Any]:
+    """What becomes of the request with the head `head` that comes from `source`, in the terms of the module's text."""
     found: dict[str, Any] = {"request": None, "refused": None, "routes": [], "live": None, "test": None, "mirrors": []}
+    found |= {"rollout": None, "experiments": []}
+    config = beside.config
     policy = compile_policy(config, 1)
     limits = config.limits
     try:
         if len(head) > limits.head:
             raise BadRequest(431, "head_too_long", f"read {len(head)} bytes of a head, limit {limits.head}")  # noqa: TRY301  as accept.py does
         parts = RequestHeads(
-            policy.wanted, policy.touched, policy.tags, count_limit=limits.header_count, line_limit=limits.request_line
+            policy.wanted | beside.wanted, policy.touched, policy.tags, count_limit=limits.header_count, line_limit=limits.request_line
         ).read(head)
     except BadRequest as error:
         found["refused"] = _refusal(error.status, error.code, error.detail)
         return found
     method, target, path, fields = parts
     forwarded = ForwardedFields(
-        client, b"https" if listener.tls is not None else b"http", networks(listener.trusted_proxies), config.forwarded
+        source, b"https" if listener.tls is not None else b"http", networks(listener.trusted_proxies), config.forwarded
     )
     facts = Facts(
         listener=listener.name,
@@ -134,7 +162,7 @@ def describe(config: Config, listener: Listener, head: bytes, client: str, body_
         path=path,
         method=method,
         headers=fields.fields,
-        client=client.encode(),
+        client=source.encode(),
         trace_id=fields.traceparent[3:35],
         length=fields.length,
         body_bytes=max(body_bytes, fields.length),
@@ -147,7 +175,7 @@ def describe(config: Config, listener: Listener, head: bytes, client: str, body_
         "path": _text(path),
         "host": _text(fields.authority),
         "listener": listener.name,
-        "client": client,
+        "client": source,
         "body_bytes": facts.body_bytes,
         "is_tagged": bool(fields.tenant),
         "is_marked": facts.is_marked,
@@ -160,9 +188,29 @@ def describe(config: Config, listener: Listener, head: bytes, client: str, body_
         found["live"] = {"fleet": live, "endpoints": list(config.fleets[live].endpoints)}
         if fields.tenant:
             found["test"] = _test(explanation.route, parts)
-    if found["refused"] is None and (found["test"] is None or found["test"]["goes_to"] == "live"):
-        found["mirrors"] = _mirrors(config, explanation, parts, head, forwarded)
+    if found["refused"] is None and explanation.route is not None:
+        test = found["test"]
+        if test is None or test["goes_to"] == "live":
+            _divert(found, config, beside.rollout(explanation.route.name, facts))
+            if not _is_new(found):
+                found["mirrors"] = _mirrors(config, explanation, parts, head, forwarded)
+        if test is None or not test["asks_first"]:
+            fleet = found["live"]["fleet"] if test is None or test["goes_to"] == "live" else test["to"]
+            found["experiments"] = beside.experiments(explanation.route.name, fleet, facts, fields.tenant)
     return found
+
+
+def _divert(found: dict[str, Any], config: Config, rollout: dict[str, Any] | None) -> None:
+    """Take up what the route's rollout says: where the new version answers for certain, it is live for this request."""
+    found["rollout"] = rollout
+    if _is_new(found) and rollout is not None:
+        found["live"] = {"fleet": rollout["to"], "endpoints": list(config.fleets[rollout["to"]].endpoints)}
+
+
+def _is_new(found: dict[str, Any]) -> bool:
+    """Whether the new version of a rollout answers the request for certain."""
+    rollout = found["rollout"]
+    return rollout is not None and rollout["place"] is not None and rollout["share"] == 1.0
 
 
 def _refusal(status: int, code: str, detail: str) -> dict[str, Any]:
@@ -293,12 +341,13 @@ def render(found: dict[str, Any]) -> str:
     elif test["to"] == live["fleet"]:
         lines.append(f"partition of live: {live['fleet']} ({', '.join(live['endpoints'])}), asked as above")
     else:
-        lines.append("live hears nothing of it")
+        lines += ["live hears nothing of it", *lines_of(None, found["experiments"])]
         return "\n".join(lines)
+    lines += lines_of(found["rollout"], found["experiments"])
     for mirror in found["mirrors"]:
         lines += _mirror_lines(mirror)
     if not found["mirrors"]:
-        lines.append("the route has no mirror")
+        lines.append("the new version answers it, so that no mirror copies it" if _is_new(found) else "the route has no mirror")
     return "\n".join(lines)
 
 

@@ -148,7 +148,7 @@ def _scalar(value: object) -> object:
 def _one(admin: AdminClient, item: Item, asked: Event, *, is_quiet: bool) -> dict[str, Any]:
     """Run one; what is refused, or cannot be watched any more, is a result, too."""
     try:
-        document = admin.post(experiment.PATH, {"experiment": item.plain})
+        document = admin.post(experiment.PATH, {"experiment": item.plain, "attached": experiment.PATIENCE_S})
         document = experiment.wait(admin, document, asked, (lambda _: None) if is_quiet else experiment.show_event)
     except AdminRefused as error:
         return {"file": item.file, "id": None, "state": "refused", "exit_code": experiment.FAILED, "sentence": error.detail or str(error)}

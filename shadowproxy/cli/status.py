@@ -45,7 +45,16 @@ def status(arguments: argparse.Namespace) -> int:
 
 def render(document: dict[str, Any]) -> RenderableType:
     """The status as people read it."""
-    return Group(_headline(document), *_problems(document), _listeners(document), _workers(document), _mirrors(document), *_tests(document))
+    under_way = [*_experiments(document), *_rollouts(document)]
+    return Group(
+        _headline(document),
+        *_problems(document),
+        *under_way,
+        _listeners(document),
+        _workers(document),
+        _mirrors(document),
+        *_tests(document),
+    )
 
 
 def _headline(document: dict[str, Any]) -> Text:
@@ -90,6 +99,23 @@ def _problems(document: dict[str, Any]) -> list[Text]:
 def _blamed(leaks: dict[str, Any]) -> str:
     names = [printable(one["service"]) for one in leaks["blamed"][:3]]
     return f", dropped by {', '.join(names)}{' and others' * (len(leaks['blamed']) > len(names))}" if names else ""
+
+
+def _experiments(document: dict[str, Any]) -> list[Text]:
+    lines = []
+    for one in document["experiments"]:
+        since = "has not begun" if one["seconds"] is None else f"{duration(one['seconds'])} of {duration(one['duration'])}"
+        state = f"{one['state']}, dry" if one["is_dry"] else one["state"]
+        lines.append(Text(printable(f"experiment {one['id']} of {one['owner']}: {state}, {one['percent']:g} %, {since}"), "cyan"))
+    return lines
+
+
+def _rollouts(document: dict[str, Any]) -> list[Text]:
+    lines = []
+    for one in document["rollouts"]:
+        lacking = f", {one['lacking']}" if one["lacking"] else ""
+        lines.append(Text(printable(f"rollout {one['route']} to {one['to']}: {one['state']}, {one['percent']:g} %{lacking}"), "cyan"))
+    return lines
 
 
 def _listeners(document: dict[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NewType
+from typing import Any, Final, NewType
 
 Seconds = NewType("Seconds", float)
 """A duration; written `150ms`, `5s`, `2m`, `1h` or a bare number of seconds."""
@@ -15,6 +15,19 @@ Percent = NewType("Percent", float)
 
 Json = NewType("Json", object)
 """Any value that JSON can say, nothing included."""
+
+
+class _NotGiven:
+    """The type of NOT_GIVEN."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "NOT_GIVEN"
+
+
+NOT_GIVEN: Final = Json(_NotGiven())
+"""The default of a field whose null means something: plain data leaves the field out."""
 
 
 def doc(text: str, **extra: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from shadowproxy.config.declare import Json, Percent, Seconds, Size, doc
+from shadowproxy.config.declare import NOT_GIVEN, Json, Percent, Seconds, Size, doc
 from shadowproxy.config.tenancy import NAME
 
 KEY_PATTERN = r"(header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|cookie:[A-Za-z0-9!#$%&'*+.^_`|~-]+|client|segment:[1-9][0-9]?|trace)?"
@@ -299,7 +299,7 @@ class Expectation:
         default=(), metadata=doc("Statuses that are right; any below 500 if none is given.", minimum=100, maximum=599)
     )
     contains: str = field(default="", metadata=doc("Text that the body must contain."))
-    regex: str = field(default="", metadata=doc("Regular expression that must be found in the body.", format="regex"))
+    regex: str = field(default="", metadata=doc("Regular expression that must be found in the body.", format="search"))
     json: str = field(
         default="",
         metadata=doc(
@@ -308,7 +308,7 @@ class Expectation:
             form="a path such as $.a.b",
         ),
     )
-    equals: Json = field(default=None, metadata=doc("What must be there; nothing given: anything but null."))  # type: ignore[assignment]
+    equals: Json = field(default=NOT_GIVEN, metadata=doc("What must be there; if it is left out, anything but null."))
     share: Percent = field(default=Percent(99.0), metadata=doc("Share of the answers for which it must hold."))
     sample: float = field(default=20.0, metadata=doc("Answers a second and worker that are looked at.", minimum=0.1, maximum=1000.0))
 
@@ -413,7 +413,8 @@ class Domain:
 
     level: Level = field(default=Level.CANARY, metadata=doc("How far it reaches."))
     cells: tuple[str, ...] = field(
-        default=(), metadata=doc("Cells, upgrade domains or zones that it is confined to, by the labels of endpoints.")
+        default=(),
+        metadata=doc("Cells, upgrade domains or zones that it is confined to, by the labels of endpoints; harm in others ends it."),
     )
     dependencies: tuple[str, ...] = field(
         default=(), metadata=doc("What other services share; the fleets of `inject.routes` count by themselves.")

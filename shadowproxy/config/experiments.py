@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from shadowproxy.config.declare import Percent, Seconds, doc
+from shadowproxy.config.declare import Percent, Seconds, Size, doc
 from shadowproxy.config.experiment import KEY_FORM, KEY_PATTERN
 from shadowproxy.config.tenancy import NAME
 
@@ -52,7 +52,21 @@ class Experiments:
             form="NAME: VALUE with a value of at least 8 characters",
         ),
     )
+    recent_requests: int = field(
+        default=10000,
+        metadata=doc(
+            "Requests that a worker remembers, to tell what an experiment would have touched. 2 KiB of memory each, at most.",
+            minimum=0,
+            maximum=100000,
+        ),
+    )
     remember: Seconds = field(default=Seconds(2592000.0), metadata=doc("How long it is known which units were affected.", minimum=60.0))
+    journal_segment: Size = field(
+        default=Size(67108864), metadata=doc("A file of the journal as long as this becomes an older segment.", minimum=65536)
+    )
+    journal_keep: Seconds = field(
+        default=Seconds(7776000.0), metadata=doc("How long older segments are kept after their last entry.", minimum=86400.0)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

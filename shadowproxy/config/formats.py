@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
 from shadowproxy.config.addresses import Unfit, check_host, parse_endpoint, parse_host_port
+from shadowproxy.config.patterns import LENGTH_LIMIT, check_search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +23,6 @@ TOKEN_PATTERN: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105  a token of 
 _TOKEN: Final = re.compile(TOKEN_PATTERN)
 _SQLITE: Final = re.compile(r"sqlite:///[^\x00-\x1f\x7f?#]+")
 _REDIS: Final = re.compile(r"rediss?://(?:[^\s/?#@]*@)?(?P<authority>[^/?#@]+)(?:/(?P<database>[0-9]{0,5}))?")
-REGEX_LIMIT: Final = 2000
-"""Characters of one regular expression: those that people write are far shorter."""
 
 
 def check_address(text: str) -> None:
@@ -81,8 +80,8 @@ def check_path(text: str) -> None:
 
 def check_regex(text: str) -> None:
     """Accept what the re module compiles."""
-    if len(text) > REGEX_LIMIT:
-        raise Unfit(f"the regular expression has {len(text)} characters, limit {REGEX_LIMIT}")
+    if len(text) > LENGTH_LIMIT:
+        raise Unfit(f"the regular expression has {len(text)} characters, limit {LENGTH_LIMIT}")
     if not text.isascii():
         raise Unfit("paths are matched as sent, so a regular expression is ASCII: write %C3%A9, not é")
     try:
@@ -144,6 +143,7 @@ CHECKS: Final[dict[str, Callable[[str], None]]] = {
     "method": check_method,
     "path": check_path,
     "regex": check_regex,
+    "search": check_search,
     "state": check_state,
 }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shadowproxy.config.checks import check
 from shadowproxy.config.complete import complete
+from shadowproxy.config.declare import NOT_GIVEN
 from shadowproxy.config.model import Config
 from shadowproxy.config.read import read_object
 from shadowproxy.config.report import Report
@@ -60,7 +61,8 @@ def canonical_digest(config: Config) -> str:
 
 
 def _object_to_plain(value: Any, *, keyed: bool) -> dict[str, Any]:
-    return {field.name: value_to_plain(field.shape, getattr(value, field.name)) for field in fields_of(type(value), keyed=keyed)}
+    given = ((field, getattr(value, field.name)) for field in fields_of(type(value), keyed=keyed))
+    return {field.name: value_to_plain(field.shape, one) for field, one in given if one is not NOT_GIVEN}
 
 
 def value_to_plain(shape: Shape, value: Any) -> Any:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from shadowproxy.config.declare import NOT_GIVEN
 from shadowproxy.config.experiment import Experiment
 from shadowproxy.config.model import Config
 from shadowproxy.config.plain import value_to_plain
@@ -94,7 +95,7 @@ def _bounds(shape: Shape, metadata: Mapping[str, Any]) -> str:
 def _default(field: Field) -> str:
     if field.shape.kind == "object" and field.default is not None:
         return "see below"
-    plain = value_to_plain(field.shape, field.default)
+    plain = None if field.default is NOT_GIVEN else value_to_plain(field.shape, field.default)
     if plain in ("", None, [], {}):
         return ""
     return f"`{_written(field.shape, plain)}`"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from shadowproxy.config.declare import NOT_GIVEN
 from shadowproxy.config.formats import PATTERNS
 from shadowproxy.config.model import Config
 from shadowproxy.config.plain import value_to_plain
@@ -61,7 +62,7 @@ def _object(cls: type[Any], definitions: dict[str, Any], *, keyed: bool) -> dict
 
 def _field(field: Field, definitions: dict[str, Any]) -> dict[str, Any]:
     found = {"description": field.doc, **_value(field.shape, field.metadata, definitions)}
-    if not field.is_required:
+    if not field.is_required and field.default is not NOT_GIVEN:
         found["default"] = value_to_plain(field.shape, field.default)
     return found
 

@@ -140,6 +140,8 @@ class Counts:
         self.connects: Counter[tuple[str, str]] = Counter()
         self.late: Counter[tuple[str, str]] = Counter()
         self.endpoint_failures: Counter[tuple[str, str, str]] = Counter()
+        self.endpoint_ended: Counter[tuple[str, str]] = Counter()
+        self.endpoint_errors: Counter[tuple[str, str]] = Counter()
         self.clients: Counter[str] = Counter()
         self.processes: dict[int, ProcessTotals] = {}
         self.access_dropped = 0
@@ -330,6 +332,8 @@ class Counts:
                 )
                 self.connects[fleet, address] += counted.get("connects", 0)
                 self.late[fleet, address] += counted.get("late", 0)
+                self.endpoint_ended[fleet, address] += counted.get("ended", 0)
+                self.endpoint_errors[fleet, address] += counted.get("errors", 0)
                 for outcome, count in counted.get("failures", {}).items():
                     self.endpoint_failures[fleet, address, outcome] += count
 

@@ -10,11 +10,13 @@ from shadowproxy.control.lookout import Lookout
 from shadowproxy.control.notify import payload_of
 from shadowproxy.control.probes import Prober
 from shadowproxy.experiments.conductor import Conductor
+from shadowproxy.experiments.lookback import LookBack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from shadowproxy.config.experiment import Experiment
+    from shadowproxy.control.cells import Neighbours
     from shadowproxy.control.exposures import Exposures
     from shadowproxy.control.notify import Notifier
     from shadowproxy.control.runs import Probing, Run
@@ -25,6 +27,10 @@ STEPS: Final = frozenset({"started", "ramp", "pause", "resume"})
 """Events that change who gets the fault."""
 
 
+async def _without_a_past(_: Experiment) -> LookBack:
+    return LookBack(wanted=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
     """What the governor needs of the rest of control; tests put their own in its place."""
@@ -33,8 +39,11 @@ class Equipment:
     look: Callable[[Experiment], Lookout] = lambda experiment: Lookout(experiment.expect)
     conduct: Callable[..., Conductor] = Conductor
     traffic: Callable[[Experiment], Traffic | None] = lambda _: None
+    cells: Callable[[Run], Neighbours | None] = lambda _: None
+    """The cells beside those that a run is confined to; None where it is to none."""
     closures: Callable[[], tuple[Closure, ...]] = tuple
     rollouts: Callable[[], frozenset[str]] = frozenset
+    look_back: Callable[[Experiment], Awaitable[LookBack]] = _without_a_past
     is_killed: Callable[[], bool] = lambda: False
     on_event: Callable[[Run, str], None] = lambda _run, _event: None
     """Called after each transition and step, with its name."""

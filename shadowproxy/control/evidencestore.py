@@ -96,7 +96,8 @@ class EvidenceStore:
                 cases = list(self._judging.cases)
                 await self._give_up({case.key for case in cases})
                 for case in cases:
-                    if self._written.get(case.key) != self._judging.mark(case) and (case.evidence.eligible or case.key in self._slots):
+                    is_worth_a_row = case.evidence.eligible or case.previous is not None or case.key in self._slots
+                    if is_worth_a_row and self._written.get(case.key) != self._judging.mark(case):
                         await self._write(case)
             except StateError as error:
                 _log.debug("evidence is not written: %s", error)  # why not is in the status

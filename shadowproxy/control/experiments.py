@@ -23,19 +23,21 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from shadowproxy.control.attachments import Attachment
 from shadowproxy.control.audit import SYSTEM, Actor
+from shadowproxy.control.epochs import Epochs
 from shadowproxy.control.journal import Journal
 from shadowproxy.control.leases import Leases
+from shadowproxy.control.playback import known_of
 from shadowproxy.control.runs import RUNS_KEPT, Past, Plain, Run
-from shadowproxy.errors import ExperimentRefused, StateError
+from shadowproxy.errors import ExperimentRefused
 from shadowproxy.experiments.admission import Circumstances, admit, refusals
 from shadowproxy.experiments.allowance import error_budget
 from shadowproxy.experiments.calendar import BLOCKOUT
 from shadowproxy.experiments.lifecycle import State
-from shadowproxy.experiments.replay import replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from pathlib import Path
 
     from shadowproxy.config.experiment import Experiment, Level
@@ -58,11 +60,6 @@ TICK_S: Final = 0.1
 
 CLOSURES_S: Final = 1.0
 """How often blockouts are looked at while something runs."""
-
-STORE_S: Final = 1.0
-"""How long the store may take for an epoch; the journal has it as well."""
-
-EPOCH_KEY: Final = "experiments.epoch"
 
 _GONE: Final = frozenset({"unknown_route", "unknown_fleet", "unknown_endpoint", "unknown_cell"})
 """Refusals that end a run when a new config brings them about."""
@@ -92,14 +89,15 @@ class Governor:
         audit: Audit,
         equipment: Equipment,
     ) -> None:
-        self.journal = Journal(journal, self._on_journal_failure)
+        self.journal = Journal(journal, self._on_journal_failure, standing=lambda: self._past.standing(self.runs))
+        self.journal.configure(config.experiments)
         self.leases = Leases(words)
         self.ends: dict[tuple[str, str], int] = {}
         """Runs that have ended since the start, by state and code."""
         self.refused = 0
         self._config = config
         self._arming = arming
-        self._store = store
+        self._epochs = Epochs(store)
         self._audit = audit
         self._equipment = equipment
         self._runs: dict[str, Run] = {}
@@ -109,7 +107,7 @@ class Governor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._is_closing = False
-        self._next_tick = self._next_look = 0.0
+        self._next_tick = self._next_look = self._last_beat = 0.0
         self._pulse: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -117,8 +115,8 @@ class Governor:
 
     @property
     def runs(self) -> list[Run]:
-        """Every run that can be shown, the newest last."""
-        return sorted(self._runs.values(), key=lambda run: run.created)
+        """Every run that can be shown, the newest last: in the order in which they came, as a clock may have been set back since."""
+        return list(self._runs.values())
 
     @property
     def active(self) -> list[Run]:
@@ -146,15 +144,34 @@ class Governor:
         problem = await self.journal.open(self._past.visit)
         if problem:
             _log.critical("no experiment begins: the journal does not work: %s", problem)
-        self._past.epoch = max(self._past.epoch, await self._stored_epoch())
-        self._runs |= self._past.runs
-        for run in self._past.runs.values():
-            if not run.life.has_ended:
-                said = "the control process that ran it ended without ending it; its faults ended with their lease"
-                self.end(run, State.ABORTED, "restart", said)
+        await self._epochs.restore(self._past.epoch)
+        unfinished = [run for run in self._past.runs.values() if not run.life.has_ended]
+        for run in unfinished:
+            run.conductor = await known_of(run, self.journal)
+        self._runs |= self._past.runs  # only now: nothing else must end those first
+        for run in unfinished:
+            said = "the control process that ran it ended without ending it; its faults ended with their lease"
+            self.end(run, State.ABORTED, "restart", said)
 
-    async def submit(self, experiment: Experiment, actor: Actor, *, is_dry: bool = False, force: str = "", request_id: str = "") -> Run:
+    async def submit(
+        self,
+        experiment: Experiment,
+        actor: Actor,
+        *,
+        is_dry: bool = False,
+        force: str = "",
+        attached_s: float | None = None,
+        request_id: str = "",
+    ) -> Run:
         """Have an experiment admitted, and begin it as soon as its probes are known to be well.
+
+        Args:
+            experiment: what is to be run.
+            actor: who asks.
+            is_dry: decide and count, break nothing.
+            force: why rules of the house shall not count; "" if they do.
+            attached_s: end it when nobody has said `keep` for so long; None for a run that goes on by itself.
+            request_id: of the request that asks.
 
         Raises:
             ExperimentRefused: it may not begin, with every reason.
@@ -162,55 +179,37 @@ class Governor:
         await self._restored.wait()
         if self.journal.problem and not self.active:
             await self._mend()
+        unsteady, past = await asyncio.gather(self._unsteady(experiment), self._equipment.look_back(experiment))
+        # From here to where it is known nothing is awaited: of two that are asked for at once, the second must meet the first.
         run = Run(self._past.numbers.get(experiment.name, 0) + 1, experiment, actor.name, is_dry=is_dry, force=force.strip())
-        answer = admit(experiment, self._circumstances(experiment), force)
+        answer = admit(experiment, self._circumstances(experiment, unsteady), force)
         run.admission = answer.to_plain()
+        run.look_back = past.to_plain()
+        run.attachment = Attachment(attached_s) if attached_s is not None else None
         run.lease = self.leases.take(self._config.experiments.lease) if answer.is_admitted else None
         if run.lease is None:
             raise self._refuse(run, answer, actor, request_id)
         self._past.numbers[experiment.name] = run.number
         self._runs[run.id] = run
         self._wake.set()
-        asked = {"submitted_by": run.submitted_by, "source": actor.source, "dry": is_dry, "force": run.force}
-        problem = await self.journal.write(run.id, "admitted", {"experiment": run.plain, "admission": run.admission, **asked})
+        asked = {"submitted_by": run.submitted_by, "source": actor.source, "dry": is_dry, "force": run.force, "attached": attached_s}
+        found = {"experiment": run.plain, "admission": run.admission, "look_back": run.look_back}
+        problem = await self.journal.write(run.id, "admitted", found | asked)
         if run.life.has_ended:
             return run
         if problem:
             self.end(run, State.ABORTED, "journal", problem)
             return run
         run.life.become(State.ADMITTED)
-        run.note("admitted", f"by {actor.name}" + (f", break-glass: {run.force}" if run.force else ""))
+        run.note("admitted", run.terms)
         self._audit.record(actor, "experiment.run", "ok", after=run.id, detail=f"{_intent(run)}; {run.force}", request_id=request_id)
         self._announce(run, "admitted")
         self._spawn(self._begin(run))
         return run
 
-    def check(self, experiment: Experiment, force: str = "") -> Admission:
-        """Whether it would be admitted now, and why not."""
-        return admit(experiment, self._circumstances(experiment), force)
-
-    async def replay(self, run: Run) -> Plain:
-        """The verdict of a run, worked out anew from the journal, which is verified from its first entry on.
-
-        Raises:
-            StateError: the journal cannot be read, or was changed.
-        """
-        return await asyncio.to_thread(self._replay, run)
-
-    def _replay(self, run: Run) -> Plain:
-        told: Plain = {}
-        entries = 0
-
-        def of_run() -> Iterator[Plain]:
-            nonlocal entries, told
-            for entry in self.journal.entries(run.id):
-                entries += 1
-                if entry.kind == "ended":
-                    told = entry.body.get("document", {}).get("result", {})
-                yield {"kind": entry.kind, "body": entry.body}
-
-        found = replay(run.experiment, of_run())
-        return {"id": run.id, "entries": entries, "is_same": found == told if told else None, "result": found}
+    async def check(self, experiment: Experiment, force: str = "") -> Admission:
+        """Whether it would be admitted now, and why not. Its probes are asked, as they would be."""
+        return admit(experiment, self._circumstances(experiment, await self._unsteady(experiment)), force)
 
     # -- while it runs
 
@@ -244,12 +243,18 @@ class Governor:
     def follow(self, config: Config) -> None:
         """Take up a config that has come into force; what it leaves no place for ends."""
         self._config = config
+        self.journal.configure(config.experiments)
         for run in self.active:
             found = [one for one in refusals(run.experiment, self._circumstances(run.experiment, beside=run)) if one.code in _GONE]
             if found:
                 self.end(run, State.ABORTED, "config", found[0].sentence)
             elif run.is_running:
                 self._tell(run)
+
+    def keep(self, run: Run) -> None:
+        """Whoever waits for an attached run is there. Of others, and of one that has ended, this says nothing."""
+        if run.attachment is not None:
+            run.attachment.keep()
 
     # -- every end
 
@@ -312,14 +317,22 @@ class Governor:
                 self.end(run, State.ABORTED, "steady_state", "; ".join(objections))
             if run.life.has_ended:
                 return
-            run.epoch = await self._next_epoch()
+            run.epoch = await self._epochs.take()
             if run.life.has_ended or run.prober is None:
                 return
             run.steady = run.prober.steady
             budget = error_budget(run.experiment, self._equipment.traffic(run.experiment))
             run.error_budget = budget.allowed if budget is not None else None
-            run.conductor = self._equipment.conduct(run.experiment, error_budget=run.error_budget, steady=run.steady)
-            told = {"epoch": run.epoch, "percent": run.percent, "error_budget": run.error_budget, "steady": run.steady}
+            run.neighbours = self._equipment.cells(run)
+            contained = run.neighbours.told() if run.neighbours is not None else None
+            run.conductor = self._equipment.conduct(run.experiment, error_budget=run.error_budget, steady=run.steady, containment=contained)
+            told = {
+                "epoch": run.epoch,
+                "percent": run.percent,
+                "error_budget": run.error_budget,
+                "steady": run.steady,
+                "containment": contained,
+            }
             problem = await self.journal.write(run.id, "armed", told)
             if not run.life.has_ended and not problem:
                 self._arm(run)
@@ -371,15 +384,16 @@ class Governor:
         self._announce(run, decision.action)
 
     def _write_end(self, run: Run) -> None:
+        seconds = None
         try:
-            run.conclude()
+            seconds = run.conclude()
             document = run.document()
         except Exception:  # noqa: BLE001  an end is written down, whatever the conductor can say of it
             _log.exception("experiment %s has no result", run.id)
             document = {}
-        for name in ("experiment", "admission", "journal"):
+        for name in ("experiment", "admission", "look_back", "journal"):
             document.pop(name, None)
-        body = {"state": str(run.state), "code": run.code, "reason": run.reason, "document": document}
+        body = {"state": str(run.state), "code": run.code, "reason": run.reason, "seconds": seconds, "document": document}
         if self.journal.problem:
             self._owed.append((run.id, body))
         else:
@@ -424,6 +438,8 @@ class Governor:
 
     def _beat(self, now: float) -> None:
         self._renew()
+        self._end_abandoned(now - self._last_beat)
+        self._last_beat = now
         if now >= self._next_tick:
             self._next_tick = now + TICK_S
             self.journal.check()
@@ -436,6 +452,15 @@ class Governor:
         for run in self.active:
             if run.is_running and run.lease is not None and not self.leases.renew(run.lease):
                 self.end(run, State.EXPIRED, "lease", "the lease was not renewed in time: control was held up for longer than it lasts")
+
+    def _end_abandoned(self, seconds: float) -> None:
+        for run in self.active:
+            if run.attachment is None or run.state is State.DRAFT:  # who asked has no answer yet, and cannot know what to keep
+                continue
+            run.attachment.pass_time(seconds)
+            if run.attachment.is_gone:
+                said = f"the command that waits for it was not heard of for {run.attachment.patience_s:g} s, and it was begun to end with that command"
+                self.end(run, State.ABORTED, "client_gone", said)
 
     def _tick_all(self) -> None:
         for run in self.active:
@@ -475,7 +500,17 @@ class Governor:
             _log.exception("experiment %s cannot be judged", run.id)
             self.end(run, State.ABORTED, "internal", f"it cannot be judged: {type(error).__name__}: {error}")
 
-    def _circumstances(self, experiment: Experiment, beside: Run | None = None) -> Circumstances:
+    async def _unsteady(self, experiment: Experiment) -> tuple[str, ...]:
+        """Why the system is not well, as far as that is soon known."""
+        if not experiment.steady_state:
+            return ()
+        prober = self._equipment.probe(experiment)
+        try:
+            return tuple(await prober.look())
+        finally:
+            await prober.close()
+
+    def _circumstances(self, experiment: Experiment, unsteady: tuple[str, ...] = (), *, beside: Run | None = None) -> Circumstances:
         equipment = self._equipment
         return Circumstances(
             now=datetime.now(UTC),
@@ -485,6 +520,7 @@ class Governor:
             closures=equipment.closures(),
             is_killed=equipment.is_killed() or self._is_closing,
             is_journal_writable=not self.journal.problem,
+            unsteady=unsteady,
             completed=self._completed(experiment.name),
             traffic=equipment.traffic(experiment),
         )
@@ -516,24 +552,6 @@ class Governor:
                 self._owed = owed[index:]
                 return
         _log.warning("the journal of experiments works again")
-
-    async def _stored_epoch(self) -> int:
-        try:
-            async with asyncio.timeout(STORE_S):
-                return int(await self._store.get(EPOCH_KEY) or 0)
-        except (StateError, TimeoutError, ValueError) as error:
-            _log.error("the epoch of experiments is taken from the journal alone: %s", error)
-            return 0
-
-    async def _next_epoch(self) -> int:
-        """Above every epoch there ever was. Store and journal each have it before a worker does, unless the store does not work."""
-        epoch = self._past.epoch = self._past.epoch + 1
-        try:
-            async with asyncio.timeout(STORE_S):
-                await self._store.put(EPOCH_KEY, str(epoch))
-        except (StateError, TimeoutError) as error:
-            _log.error("epoch %d is in the journal alone: %s", epoch, error)
-        return epoch
 
     def _forget_oldest(self) -> None:
         ended = [run for run in self.runs if run.life.has_ended]

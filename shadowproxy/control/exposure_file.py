@@ -229,7 +229,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if owner != APPLICATION_ID and (owner or tables):
         raise sqlite3.DatabaseError("a database, but not one of exposures")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # what a power cut takes are the last seconds, and never the file
+    connection.execute("PRAGMA synchronous = FULL")  # otherwise a power cut takes all since the last checkpoint, which may be hours ago
     if not tables:
         with _transaction(connection):
             for statement in filter(str.strip, _SCHEMA.split(";")):

@@ -5,8 +5,10 @@ The rules of this file:
 * one thread reads, writes and syncs; it takes all that waits, writes it at once, and syncs once;
 * an entry counts as written only after a sync to the file that has the journal's name at that moment;
 * what cannot be written leaves no trace: the file is cut back to its last good entry, and the chain goes on from there;
-* once anything has failed, everything is refused until `open` has read and verified the whole file again;
-* what a crash tore at the end was never acknowledged: it is cut off, and a `torn` entry says so.
+* once anything has failed, everything is refused until `open` has read and verified the present file again;
+* what a crash tore at the end was never acknowledged: it is cut off, and a `torn` entry says so;
+* a file that is long enough becomes an older segment (`segments`), and the next one begins with all that a start needs to know of
+  it. So a start reads one segment, and of the others the lines that tell what became of each run.
 
 The text of entries is made in `experiments.journal`.
 """
@@ -15,23 +17,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import json
 import logging
+import math
 import os
 import select
+import sys
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from shadowproxy.control.segments import Segments, Whole, number_of, sync_directory
 from shadowproxy.errors import StateError
-from shadowproxy.experiments.journal import BrokenJournal, Chain, Entry, canonical, read
+from shadowproxy.experiments.journal import MILESTONES, SEGMENT, BrokenJournal, Chain, Entry, Places, canonical, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from shadowproxy.config.experiments import Experiments
 
 _log = logging.getLogger("shadowproxy.control")
 
@@ -50,7 +58,11 @@ COMMIT_INTERVAL_S: Final = 0.01
 CLOSE_S: Final = 2.0
 """How long a close waits for what is queued."""
 
-_MODE: Final = 0o600
+MILESTONES_KEPT: Final = 500
+"""Of one run: the first of them, and then the last."""
+
+_NO_NAME: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST})
+"""What is said where a file gets no second name: its file system knows none, or something else is called so. It can still be written to."""
 
 
 @dataclass(slots=True)
@@ -70,10 +82,21 @@ class Journal:
         path: made with the first entry; JSON lines, mode 0600.
         on_failure: called in the event loop with the problem, when entries are lost.
         now: the clock of entries, in Unix seconds.
+        standing: asked in the event loop for what the header of a segment is to tell the next start.
     """
 
-    def __init__(self, path: Path, on_failure: Callable[[str], None] = lambda _: None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_failure: Callable[[str], None] = lambda _: None,
+        now: Callable[[], float] = time.time,
+        standing: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self.path = path
+        self.segment_bytes = sys.maxsize
+        """A file as long as this becomes an older segment."""
+        self.keep_s = math.inf
+        """How long an older segment is kept after the last entry in it, in seconds."""
         self.problem = f"{path}: has not been read yet"
         self.written = 0
         """Entries that are durable, since the start."""
@@ -82,7 +105,11 @@ class Journal:
         self._on_failure = on_failure
         self._now = now
         self._chain = Chain()
-        self._heads: dict[str, str] = {}
+        self._standing = standing
+        self._segments = Segments(path)
+        self._number = 1
+        self._places: dict[str, Places] = {}
+        self._is_turning = False
         self._descriptor = -1
         self._size = 0
         self._queue: deque[_Waiting] = deque()
@@ -109,13 +136,17 @@ class Journal:
 
     def of(self, run: str) -> tuple[int, str]:
         """How many durable entries a run has, and the hash of the last; 0 and "" for none."""
-        return self._chain.counts.get(run, 0), self._heads.get(run, "")
+        return self._chain.runs.get(run, (0, ""))
+
+    def configure(self, config: Experiments) -> None:
+        """Take up how long segments are, and how long they are kept."""
+        self.segment_bytes, self.keep_s = config.journal_segment, config.journal_keep
 
     async def open(self, visit: Callable[[Entry], None] = lambda _: None) -> str:
-        """Read and verify the whole file, and be ready to go on behind it.
+        """Read and verify the present file, and be ready to go on behind it.
 
         Args:
-            visit: called with every entry, in order, by another thread.
+            visit: called by another thread with every entry in it, in order; before them with the milestones of earlier segments.
 
         Returns:
             Why it cannot be used; empty when it can.
@@ -123,8 +154,9 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         if self._in_hand:
             return self.problem  # the disk still holds the thread
-        self.problem = await asyncio.to_thread(self._open, visit)
+        self.problem = await asyncio.to_thread(self._open, visit, self._standing())
         self._was_good |= not self.problem
+        self._is_turning = False
         return self.problem
 
     def append(self, run: str, kind: str, body: dict[str, Any]) -> None:
@@ -141,11 +173,30 @@ class Journal:
         self._put(run, kind, body, done)
         return await done
 
+    async def caught_up(self) -> None:
+        """Wait until what is queued now is durable, or is known not to be: for who reads right after an end."""
+        with self._wake:
+            last = next(reversed(self._queue or self._in_hand), None)
+        if last is None:
+            return
+        if last.done is None:
+            last.done = asyncio.get_running_loop().create_future()
+        await asyncio.wait([last.done], timeout=PATIENCE_S)
+
     def check(self) -> str:
-        """Give up on a disk that does not answer any more. Returns the problem; empty while there is none."""
+        """Give up on a disk that does not answer any more, and begin a new segment where it is time for one.
+
+        To be called when all that has happened has been queued, too, so that `standing` tells no more and no less than the entries do.
+
+        Returns:
+            The problem; empty while there is none.
+        """
         waiting = next(iter(self._in_hand or self._queue), None)
         if waiting is not None and not self.problem and time.monotonic() - waiting.since > PATIENCE_S:
             self._fail(f"{self.path}: the disk has not answered for {PATIENCE_S:g} s")
+        if self._size >= self.segment_bytes and not self._is_turning and not self.problem:
+            self._is_turning = True
+            self._put("", SEGMENT, self._standing(), None)
         return self.problem
 
     def lines(self, run: str) -> Iterator[bytes]:
@@ -154,30 +205,33 @@ class Journal:
         Raises:
             StateError: the file cannot be read.
         """
-        wanted = f'"run":{json.dumps(run)},'.encode()
-        try:
-            with self.path.open("rb") as file:
-                for line in file:
-                    if wanted in line and line.endswith(b"\n") and json.loads(line).get("run") == run:
-                        yield line.rstrip(b"\n")
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            raise StateError(f"{self.path}: {getattr(error, 'strerror', None) or error}") from None
+        wanted, (left, _) = f'"run":{json.dumps(run)},'.encode(), self.of(run)
+        with _read_from(self.path):
+            for file in self._segments.opened(self._first_of(run)):
+                with _read_from(file.name):
+                    for line in file:
+                        if wanted in line and line.endswith(b"\n") and json.loads(line).get("run") == run:
+                            yield line.rstrip(b"\n")
+                            left -= 1
+                            if not left:
+                                return
 
     def entries(self, run: str) -> Iterator[Entry]:
-        """The entries of one run, in order, while every entry of the file is verified. Blocks: not for the event loop.
+        """The entries of one run, in order; every entry from the segment that it begins in to its last is verified. Blocks, as above.
 
         Raises:
-            StateError: the file cannot be read, or is not what was written.
+            StateError: the journal cannot be read, or is not what was written.
         """
-        try:
-            with self.path.open("rb") as file:
-                yield from (entry for entry in read(_Whole(file)) if entry.run == run)
-        except OSError as error:
-            raise StateError(f"{self.path}: {error.strerror or error}") from None
-        except BrokenJournal as error:
-            raise StateError(f"{self.path}: {error}") from None
+        chain, (left, _) = Chain(), self.of(run)
+        with _read_from(self.path):
+            for file in self._segments.opened(self._first_of(run)):
+                with _read_from(file.name):
+                    for entry in read(Whole(file), chain):
+                        if entry.run == run:
+                            yield entry
+                            left -= 1
+                            if not left:
+                                return
 
     def close(self) -> None:
         """Finish what is queued, within CLOSE_S, and let go of the file. Blocks."""
@@ -186,6 +240,11 @@ class Journal:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join(CLOSE_S)
+
+    def _first_of(self, run: str) -> int:
+        """The segment that a run begins in, as far as that is known."""
+        places = self._places.get(run)
+        return places[0][0] if places else 0
 
     # -- the event loop's side
 
@@ -234,6 +293,8 @@ class Journal:
                 waiting.done.set_result(problem)
 
     def _settle(self, batch: list[_Waiting], problem: str) -> None:
+        if any(waiting.kind == SEGMENT for waiting in batch):
+            self._is_turning = False
         if problem:
             self._fail(problem)
         self._tell(batch, problem)
@@ -264,13 +325,27 @@ class Journal:
             return batch
 
     def _commit(self, batch: list[_Waiting]) -> str:
-        chain, heads = self._chain.copy(), {}
-        text = bytearray()
+        before: list[_Waiting] = []
         for waiting in batch:
+            if waiting.kind != SEGMENT:
+                before.append(waiting)
+                continue
+            if problem := self._add(before) or self._turn(waiting):
+                return problem
+            before = []
+        return self._add(before)
+
+    def _add(self, batch: list[_Waiting]) -> str:
+        """Append entries. Returns the problem; none of them is there then."""
+        if not batch:
+            return ""
+        chain, text = self._chain.copy(), bytearray()
+        milestones: list[tuple[str, int]] = []
+        for waiting in batch:
+            if waiting.kind in MILESTONES:
+                milestones.append((waiting.run, self._size + len(text)))
             text += chain.write(waiting.time, waiting.run, waiting.kind, waiting.body) + b"\n"
-            heads[waiting.run] = chain.head
-        problem = self._check_place()
-        if problem:
+        if problem := self._check_place():
             self._let_go()
             return problem
         try:
@@ -279,19 +354,59 @@ class Journal:
             self._cut_back()
             return f"{self.path}: {error.strerror or error}"
         self._chain = chain
-        self._heads |= heads
+        for run, offset in milestones:
+            self._note(run, offset)
         return ""
+
+    def _turn(self, waiting: _Waiting) -> str:
+        """Go on in a new segment. Returns the problem."""
+        if problem := self._check_place():
+            self._let_go()
+            return problem
+        chain = self._chain.copy()
+        header = chain.write_header(waiting.time, self._number + 1, json.loads(waiting.body), self._places) + b"\n"
+        try:
+            descriptor = self._segments.turn(self._number, header)
+        except OSError as error:
+            if error.errno in _NO_NAME:
+                self.segment_bytes = sys.maxsize
+                _log.error("%s grows on, as it cannot be called %s: %s", self.path, self._segments.older(self._number).name, error.strerror)
+                return ""
+            self._let_go()
+            return f"{self.path}: {error.strerror or error}, when a new segment was to begin"
+        self._let_go()
+        self._descriptor, self._size, self._chain, self._number = descriptor, len(header), chain, self._number + 1
+        self._places = {run: places for run, places in self._places.items() if run in chain.runs}
+        self._forget()
+        return ""
+
+    def _forget(self) -> None:
+        """Remove what has been kept for long enough; that it cannot be removed ends nothing."""
+        try:
+            for path in self._segments.forget(self._now() - self.keep_s):
+                _log.info("%s has been kept for %g days and is removed", path, self.keep_s / 86_400)
+        except OSError as error:
+            _log.error("old segments of the journal cannot be removed: %s", error)
+
+    def _note(self, run: str, offset: int) -> None:
+        """Remember where a milestone is."""
+        places = self._places.setdefault(run, [])
+        places.append([self._number, offset])
+        if len(places) > MILESTONES_KEPT:
+            del places[MILESTONES_KEPT // 2]
 
     def _check_place(self) -> str:
         """Why the file is not the one that the chain ends in; nothing of it is touched then. Empty when it is."""
         try:
             if self._descriptor < 0:
-                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+                self._descriptor = self._segments.open_present()
             ours, named = os.fstat(self._descriptor), os.stat(self.path, follow_symlinks=False)  # noqa: PTH116  beside fstat
+        except FileNotFoundError:
+            return f"{self.path}: was moved away or removed while it was in use"
         except OSError as error:
             return f"{self.path}: {error.strerror}"
         if (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino):
-            return f"{self.path}: was replaced while it was in use"
+            return f"{self.path}: was moved away or replaced while it was in use"
         return "" if ours.st_size == self._size else f"{self.path}: was changed by somebody else"
 
     def _write(self, text: bytes) -> None:
@@ -317,58 +432,105 @@ class Journal:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _open(self, visit: Callable[[Entry], None]) -> str:
+    def _open(self, visit: Callable[[Entry], None], standing: dict[str, Any]) -> str:
         """Verify what is there, and cut off what a crash tore. Returns the problem."""
-        known = self._chain.head
         self._let_go()
-        chain, heads, size, has_known = Chain(), dict[str, str](), 0, not self._was_good
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
-            with os.fdopen(os.dup(descriptor), "rb") as file:
-                self._descriptor = descriptor
-                lines = _Whole(file)
-                for entry in read(lines, chain):
-                    heads[entry.run] = entry.hash
-                    has_known |= entry.hash == known
-                    visit(entry)
-                size = lines.size
-            torn = lines.torn
-            if size and not has_known:
-                return f"{self.path}: the entries written last are missing"
-            if torn:
-                os.ftruncate(descriptor, size)
-            _sync_directory(self.path.parent)
+            self._segments.tidy()
+            if not self.path.exists() or not self.path.stat().st_size:
+                if self._was_good and self._chain.seq:
+                    return self._go_on_in_another(standing)
+                if older := self._segments.numbers():
+                    return (
+                        f"{self.path}: it is not there, but older segments are, the last {self._segments.older(older[-1]).name}. "
+                        "Put it back; or put those aside, too, to begin a new journal"
+                    )
+            torn = self._take_up(visit)
         except OSError as error:
             return f"{self.path}: {error.strerror or error}"
         except BrokenJournal as error:
-            return f"{self.path}: {error}; what follows cannot be trusted. Put the file aside to begin a new journal"
-        self._chain, self._heads, self._size = chain, heads, size
+            return (
+                f"{self.path}: {error}; what follows cannot be trusted. Put the file aside, with its older segments, to begin a new journal"
+            )
+        except (TypeError, ValueError) as error:
+            return f"{self.path}: its first line says where nothing can be: {error}"
+        except _EntriesMissing:
+            return f"{self.path}: the entries written last are missing"
         if not torn:
             return ""
         digest = hashlib.sha256(torn).hexdigest()
-        return self._commit([_Waiting("", "torn", self._now(), canonical({"bytes": len(torn), "sha256": digest}), 0.0, None)])
+        _log.warning("%s: %d bytes at its end, torn by a crash and acknowledged to nobody, were cut off", self.path, len(torn))
+        return self._add([_Waiting("", "torn", self._now(), canonical({"bytes": len(torn), "sha256": digest}), 0.0, None)])
+
+    def _take_up(self, visit: Callable[[Entry], None]) -> bytes:
+        """Read the present segment, and be at its end. Returns what a crash tore, which is cut off.
+
+        Raises:
+            OSError: it cannot be read.
+            BrokenJournal: it is not what was written.
+            _EntriesMissing: it does not have what it had.
+        """
+        known, has_known = self._chain.head, not self._was_good
+        self._places = {}
+        chain, self._descriptor = Chain(), self._segments.open_present()
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            self._number = number_of(file)
+            lines = Whole(file)
+            for entry in read(lines, chain):
+                has_known |= known in {entry.prev, entry.hash}
+                if entry.kind == SEGMENT and not lines.size:
+                    self._revisit(entry, visit)
+                if entry.kind in MILESTONES:
+                    self._note(entry.run, lines.size)
+                visit(entry)
+        has_none = not lines.size
+        if (has_none and self._segments.numbers()) or (not has_known and (self._chain.seq or not has_none)):
+            raise _EntriesMissing
+        if lines.torn:
+            os.ftruncate(self._descriptor, lines.size)
+        sync_directory(self.path.parent)
+        self._chain, self._size = chain, lines.size
+        return lines.torn
+
+    def _revisit(self, header: Entry, visit: Callable[[Entry], None]) -> None:
+        """Show the milestones of earlier segments that are still there."""
+        self._places = {run: places for run, _, _, places in header.body["runs"] if places}
+        wanted = [(number, offset) for places in self._places.values() for number, offset in places]
+        for entry in self._segments.entries_at(wanted, self._number):
+            if entry.kind in MILESTONES and entry.run in self._places:
+                visit(entry)
+
+    def _go_on_in_another(self, standing: dict[str, Any]) -> str:
+        """The present file was taken away: the next one begins with a header that follows from what was in it. Returns the problem."""
+        chain = self._chain.copy()
+        header = chain.write_header(self._now(), self._number + 1, standing, {}) + b"\n"
+        self._descriptor, self._size = self._segments.open_present(), 0
+        _log.error(
+            "%s was moved away while it was in use; the journal goes on in a new file behind entry %d. It is cut into segments by itself, "
+            "see experiments.journal_segment: nothing else should move it",
+            self.path,
+            self._chain.seq,
+        )
+        try:
+            self._write(header)
+        except OSError:
+            self._cut_back()
+            raise
+        sync_directory(self.path.parent)
+        self._chain, self._number, self._places = chain, self._number + 1, {}
+        return ""
 
 
-class _Whole:
-    """The whole lines of a file; `torn` is what stands behind the last of them, `size` how many bytes they have."""
-
-    def __init__(self, file: Any) -> None:
-        self.size = 0
-        self.torn = b""
-        self._file = file
-
-    def __iter__(self) -> Iterator[bytes]:
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                self.torn = line
-                return
-            yield line
-            self.size += len(line)
+class _EntriesMissing(Exception):
+    """The file ends before what was durable."""
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+@contextlib.contextmanager
+def _read_from(path: Any) -> Iterator[None]:
+    """What is wrong with a file while it is read is a StateError; one that is not there has nothing to read."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path}: {getattr(error, 'strerror', None) or error}") from None

@@ -204,7 +204,25 @@ SPECS: Final[tuple[Spec, ...]] = (
     Spec("shadowproxy_captures_cpu_seconds_total", COUNTER, "seconds", (), "CPU time for redacting and comparing them, of control's."),
     Spec("shadowproxy_upstream_connects_total", COUNTER, "connections", _FLEET, "Connections opened to an endpoint."),
     Spec(
-        "shadowproxy_upstream_failures_total", COUNTER, "failures", (*_FLEET, "outcome"), "Failed exchanges with an endpoint, by outcome."
+        "shadowproxy_upstream_requests_total",
+        COUNTER,
+        "requests",
+        _FLEET,
+        "Exchanges that ended at an endpoint, tries that no connection could be opened for included; not those that we gave up.",
+    ),
+    Spec(
+        "shadowproxy_upstream_errors_total",
+        COUNTER,
+        "requests",
+        _FLEET,
+        "Those that failed: 5xx, or no whole answer. What a fault does to an answer on its way is not among them.",
+    ),
+    Spec(
+        "shadowproxy_upstream_failures_total",
+        COUNTER,
+        "failures",
+        (*_FLEET, "outcome"),
+        "Connections to an endpoint that could not be opened, by outcome.",
     ),
     Spec("shadowproxy_upstream_outstanding", GAUGE, "requests", _FLEET, "Requests under way at an endpoint."),
     Spec("shadowproxy_upstream_connections_open", GAUGE, "connections", _FLEET, "Connections open to an endpoint."),
@@ -464,6 +482,9 @@ def _fleets(supervisor: Supervisor, samples: _Samples) -> None:
     counts = supervisor.counts
     for (fleet, endpoint), count in counts.connects.items():
         samples.add("upstream_connects_total", count, fleet, endpoint)
+    for (fleet, endpoint), count in counts.endpoint_ended.items():
+        samples.add("upstream_requests_total", count, fleet, endpoint)
+        samples.add("upstream_errors_total", counts.endpoint_errors[fleet, endpoint], fleet, endpoint)
     for (fleet, endpoint, outcome), count in counts.endpoint_failures.items():
         samples.add("upstream_failures_total", count, fleet, endpoint, outcome)
     for (fleet, endpoint), seen in counts.endpoints().items():

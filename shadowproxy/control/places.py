@@ -1,7 +1,7 @@
 """The files of one instance, and how a command on the same machine finds it.
 
 Beside the state file `NAME.db` stand `NAME.token` (the bearer token, mode 0600, kept),
-`NAME.redaction.key` (what pseudonyms are made with, mode 0600, kept), `NAME.sinks.db` (what sinks keep), `NAME.exposures.db` (who was affected by experiments), `NAME.ledger.db` (the ledger, unless the config names another), `NAME.audit.jsonl` (kept), `NAME.experiments.jsonl` (the journal of experiments, kept) and `NAME.run.json` (mode 0600, only while the instance runs: address,
+`NAME.redaction.key` (what pseudonyms are made with, mode 0600, kept), `NAME.sinks.db` (what sinks keep), `NAME.exposures.db` (who was affected by experiments), `NAME.ledger.db` (the ledger, unless the config names another), `NAME.audit.jsonl` (kept), `NAME.experiments.jsonl` (the journal of experiments, with its older segments `NAME.experiments.NUMBER.jsonl`, kept) and `NAME.run.json` (mode 0600, only while the instance runs: address,
 token file, process id). The run file is locked for as long as the instance lives, which
 keeps two instances from sharing one state. A link to it stands in the user's runtime
 directory, so that commands work from any directory.

@@ -1,7 +1,8 @@
 """Probes: numbers from elsewhere that experiments are guarded by, asked as long as a run lasts.
 
     prober = Prober(experiment)
-    reasons = await prober.prepare()      # sentences why the system is not well; the run begins only without any
+    reasons = await prober.look()         # sentences why the system is not well, as far as that is known within LOOK_S
+    reasons = await prober.prepare()      # the same for certain; the run begins only without any
     Conductor(..., steady=prober.steady)
     prober.values()                       # {name: number, or None while it is not known}: the `probes` of a tick
     await prober.check()                  # the steady state once more, after the run
@@ -11,7 +12,7 @@ A probe that cannot be asked, or answers anything but one finite number, has no 
 been so for a while. What that means for a run is for its guards to say.
 
 Of a Prometheus the baseline is asked, for the time before now or the same hour of past weeks (`experiments.steady`). Of a JSON document
-nobody has kept the past, so `prepare` watches it for as long as its baseline is long.
+nobody has kept the past, so `prepare` watches it for as long as its baseline is long; `look` cannot, and says nothing of such a bound.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import json
 import logging
 import time
 from collections import deque
+from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from shadowproxy.config.declare import Percent
 from shadowproxy.config.experiment import ProbeKind
 from shadowproxy.control.outgoing import Unanswered, exchange, open_session, refusal
 from shadowproxy.experiments import steady as steadiness
@@ -45,6 +48,9 @@ ANSWER_LIMIT: Final = 256 * 1024
 
 KEPT: Final = 1000
 """Values of a probe that are kept for its baseline: of a long one, the last."""
+
+LOOK_S: Final = 5.0
+"""How long whoever wants to begin, or plans, waits for what probes answer."""
 
 _SAID: Final = 200
 """Characters of another program's error text that are repeated."""
@@ -84,6 +90,22 @@ class Prober:
     def problems(self) -> dict[str, str]:
         """{probe: why its value is not known, a sentence} of those whose value is not."""
         return {name: watch.problem for name, watch in self._watches.items() if watch.problem}
+
+    async def look(self) -> list[str]:
+        """Ask once, and say why the system is not well, as far as that is known within LOOK_S; nothing if all of that is well."""
+        found = await asyncio.gather(*(self._look(steady) for steady in self._steadies))
+        return list(dict.fromkeys(sentence for one in found for sentence in one))
+
+    async def _look(self, steady: Steady) -> list[str]:
+        watch = self._watches[steady.probe]
+        if watch.probe.kind is not ProbeKind.PROMETHEUS:
+            steady = replace(steady, within=Percent(0.0))
+        try:
+            async with asyncio.timeout(LOOK_S):
+                _, (baseline, problem) = await asyncio.gather(watch.ask(), self._baseline(steady))
+        except TimeoutError:
+            return []  # for `prepare` to say
+        return steadiness.objections(steady, steadiness.bounds_of(steady, baseline), watch.value, watch.problem or problem)
 
     async def prepare(self) -> list[str]:
         """Begin to ask, take the baselines, and say why the system is not well; nothing if it is.

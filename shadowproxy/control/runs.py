@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from shadowproxy.config.experiment_file import experiment_from_plain, experiment_to_plain
+from shadowproxy.control.attachments import Attachment
 from shadowproxy.errors import ShadowproxyError
 from shadowproxy.experiments.conductor import Tick
 from shadowproxy.experiments.domains import confined_to
 from shadowproxy.experiments.lifecycle import Lifecycle, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shadowproxy.config.experiment import Experiment
     from shadowproxy.config.model import Config
+    from shadowproxy.control.cells import Neighbours
     from shadowproxy.control.leases import Lease
     from shadowproxy.control.lookout import Lookout
     from shadowproxy.experiments.conductor import Conductor
@@ -44,6 +46,9 @@ class Probing(Protocol):
 
     def values(self) -> dict[str, float | None]:
         """What each probe is now."""
+
+    async def look(self) -> list[str]:
+        """Sentences why the system is not well, as far as that is soon known."""
 
     async def prepare(self) -> list[str]:
         """Begin; sentences why the system is not well."""
@@ -92,6 +97,11 @@ class Totals:
             self.unit_count += not before
             self.repeats = max(self.repeats, before + count)
 
+    def plain(self) -> Plain:
+        """All of it but which units they are, as `add` takes it."""
+        counts = {"faults": dict(self.faults), "unharmed": dict(self.unharmed), "seen": self.seen, "hit": self.hit, "outside": self.outside}
+        return counts | {"units": self.unit_count, "repeats": self.repeats}
+
     def forget_units(self) -> None:
         """Keep their number only: what is told of them from now on changes nothing."""
         self.units = None
@@ -136,6 +146,8 @@ class Run:
         self.force = force
         self.life = Lifecycle()
         self.admission: list[Plain] = []
+        self.look_back: Plain | None = None
+        """What it would have touched of past requests (`experiments.lookback`); None of a run of an earlier version."""
         self.code = ""
         self.reason = ""
         self.epoch = 0
@@ -151,9 +163,12 @@ class Run:
         self.result: Plain = {}
         self.journal: tuple[int, str] = (0, "")
         self.lease: Lease | None = None
+        self.attachment: Attachment | None = None
+        """Of a run that is to end with the command that waits for it."""
         self.conductor: Conductor | None = None
         self.prober: Probing | None = None
         self.lookout: Lookout | None = None
+        self.neighbours: Neighbours | None = None
         self.samples: Plain = {"unknown": {}, "dropped": 0, "problems": {}}
         """Sampled answers that were not judged, as of the last document that was made."""
         self._began = 0.0
@@ -177,17 +192,31 @@ class Run:
         return self.percent if self.is_running and not self.is_paused else 0.0
 
     @property
+    def terms(self) -> str:
+        """On which terms it was admitted, for a timeline."""
+        said = f"by {self.submitted_by}"
+        if self.force:
+            said += f", break-glass: {self.force}"
+        if self.attachment is not None:
+            said += f"; attached: it ends after {self.attachment.patience_s:g} s without a word of its command"
+        return said
+
+    @property
     def errors(self) -> dict[str, int]:
         """Requests that failed, in the slice with the fault and in control."""
         if self.conductor is not None:
             return {"fault": self.conductor.slices.fault.errors, "control": self.conductor.slices.control.errors}
         return {arm: one["errors"] for arm, one in self.result.get("slices", {}).items()}
 
-    def conclude(self) -> None:
-        """Keep what the conductor has to say, and let go of it."""
-        if self.conductor is not None:
-            self.result = self.conductor.document()
-            self.conductor = None
+    def conclude(self) -> float | None:
+        """Keep what the conductor has to say of the end, and let go of it. Returns the seconds after which it ended; None if it had not begun."""
+        if self.conductor is None:
+            return None
+        seconds = self.conductor.seconds if self.seconds is None else self.seconds
+        self.conductor.stop(seconds, str(self.state), self.code, self.reason)
+        self.result = self.conductor.document()
+        self.conductor = None
+        return seconds
 
     @property
     def seconds(self) -> float | None:
@@ -218,6 +247,8 @@ class Run:
             counts |= {"units": self.totals.unit_count, "repeats": self.totals.repeats}
         if self.lookout is not None and (expect := self.lookout.take()):
             counts = counts | {"expect": expect}
+        if self.neighbours is not None and (cells := self.neighbours.take()):
+            counts = counts | {"cells": cells}
         probes = self.prober.values() if self.prober is not None else {}
         return Tick(self.seconds or 0.0, counts, probes)
 
@@ -255,6 +286,7 @@ class Run:
             "approved_by": self.experiment.approved_by,
             "is_dry": self.is_dry,
             "force": self.force,
+            "attached": self.attachment.patience_s if self.attachment is not None else None,
             "epoch": self.epoch,
             "percent": self.share,
             "created": self.created,
@@ -263,6 +295,7 @@ class Run:
             "hypothesis": asdict(self.experiment.hypothesis),
             "experiment": self.plain,
             "admission": self.admission,
+            "look_back": self.look_back,
             "timeline": self.timeline.events,
             "units": totals.unit_count,
             "faults": dict(sorted(totals.faults.items())),
@@ -279,7 +312,7 @@ class Run:
         """A line of a list: the document without its long members."""
         document = self.document()
         result = document.pop("result")
-        for name in ("experiment", "timeline", "admission", "samples"):
+        for name in ("experiment", "timeline", "admission", "look_back", "samples"):
             del document[name]
         return document | {"verdict": result.get("verdict"), "sentence": result.get("sentence", "")}
 
@@ -301,8 +334,16 @@ class Past:
         except (AttributeError, KeyError, TypeError, ValueError, ShadowproxyError):
             self.unread += 1
 
+    def standing(self, runs: Iterable[Run]) -> Plain:
+        """What a segment of the journal begins with, beside the milestones of these runs: so `visit` needs no earlier tick."""
+        runs = list(runs)
+        epoch = max([self.epoch, *(run.epoch for run in runs)])
+        return {"epoch": epoch, "numbers": dict(self.numbers), "totals": {run.id: run.totals.plain() for run in runs}}
+
     def _take(self, entry: Entry) -> None:
         match entry.kind:
+            case "segment":
+                self._stand(entry.body["standing"])
             case "admitted":
                 self._admit(entry)
             case "armed":
@@ -322,14 +363,25 @@ class Past:
                 if (run := self.runs.get(entry.run)) is not None:
                     _take_end(run, entry)
 
+    def _stand(self, standing: Plain) -> None:
+        self.epoch = max(self.epoch, standing["epoch"])
+        for name, number in standing["numbers"].items():
+            self.numbers[name] = max(self.numbers.get(name, 0), number)
+        for of, totals in standing["totals"].items():
+            if (run := self.runs.get(of)) is not None:
+                run.totals = Totals()
+                run.totals.add(totals)
+
     def _admit(self, entry: Entry) -> None:
         body = entry.body
         name, _, number = entry.run.rpartition("-")
         self.numbers[name] = max(self.numbers.get(name, 0), int(number))
         run = Run(int(number), experiment_from_plain(body["experiment"]), body["submitted_by"], is_dry=body["dry"], force=body["force"])
-        run.admission, run.created = body["admission"], entry.time
+        run.admission, run.look_back, run.created = body["admission"], body.get("look_back"), entry.time
+        if body.get("attached") is not None:  # an earlier version has none
+            run.attachment = Attachment(body["attached"])
         run.life.become(State.ADMITTED)
-        run.timeline.add(entry.time, None, "admitted", f"by {run.submitted_by}")
+        run.timeline.add(entry.time, None, "admitted", run.terms)
         self.runs[run.id] = run
         if len(self.runs) > RUNS_KEPT:
             oldest = next((one for one, kept in self.runs.items() if kept.life.has_ended), None)

@@ -30,6 +30,7 @@ from shadowproxy.control.arming import Arming
 from shadowproxy.control.audit import SYSTEM, Actor, Audit
 from shadowproxy.control.calendars import Calendars
 from shadowproxy.control.captures import Captures, plans_of
+from shadowproxy.control.cells import Cells
 from shadowproxy.control.counts import Counts
 from shadowproxy.control.crew import Crew
 from shadowproxy.control.equipment import Equipment, Told
@@ -44,6 +45,7 @@ from shadowproxy.control.killswitch import KillSwitch
 from shadowproxy.control.leaks import Leaks
 from shadowproxy.control.ledger import Bookkeeping
 from shadowproxy.control.listeners import Listeners, bind_one, bound_address
+from shadowproxy.control.lookback import LookBacks
 from shadowproxy.control.notify import Notifier
 from shadowproxy.control.passports import Passports
 from shadowproxy.control.places import Places, Token
@@ -130,6 +132,8 @@ class Supervisor:
                 "ledger": self.books.on_rows,
                 "ledger_status": self.books.on_statuses,
                 "exposure": self._take_exposure,
+                "remembered": lambda worker, message: self.look_backs.on_message(worker, message),  # noqa: PLW0108  as below
+                "looked_back": lambda worker, message: self.look_backs.on_message(worker, message),  # noqa: PLW0108  as below
                 "evacuated": lambda worker, message: self.evacuations.on_evacuated(worker, message),  # noqa: PLW0108  it is made of the crew
             },
             tell=lambda config: (
@@ -147,6 +151,8 @@ class Supervisor:
         self.notifier = Notifier()
         self.calendars = Calendars(config.experiments.blockouts)
         self.traffic = RecentTraffic(self.counts, time.monotonic)
+        self.cells = Cells(self.counts, lambda: self.config, time.monotonic)
+        self.look_backs = LookBacks(lambda: self.crew.workers, lambda: self.config)
         self.governor = self._make_governor(config)
         self.rollouts = Rollouts(
             config, self.store, self.audit, self.arming, is_killed=lambda: self.crew.is_killed, on_event=self._note_rollout
@@ -370,6 +376,8 @@ class Supervisor:
             is_killed=lambda: self.crew.is_killed,
             closures=self.calendars.closures,
             traffic=self.traffic.of,
+            look_back=self.look_backs.ask,
+            cells=lambda run: self.cells.beside(run.experiment, is_dry=run.is_dry),
             rollouts=lambda: frozenset(route for route, case in self.rollouts.cases.items() if case.is_open),
             on_event=told.event,
             on_units=told.units,
@@ -410,6 +418,7 @@ class Supervisor:
         self.judging.add(account, tally)
         self.leaks.add(tally)
         self.traffic.note()
+        self.cells.note()
 
     def _judge_bodies(self, pairs: list[dict[str, Any]]) -> None:
         pairs = self.judging.take_captured(pairs)

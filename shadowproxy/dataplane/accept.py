@@ -38,7 +38,7 @@ from shadowproxy.dataplane.framing import ChunkedReader
 from shadowproxy.dataplane.head import CHUNKED
 from shadowproxy.dataplane.headbuffer import HeadBuffer, vet
 from shadowproxy.dataplane.problem import final_recipient, problem
-from shadowproxy.dataplane.request_head import RequestHead, RequestParts
+from shadowproxy.dataplane.request_head import RequestParts
 from shadowproxy.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class ClientConnection:
             if parts is not None and not parts[3].length:
                 self.state = WAIT
                 self.deadline_ns = 0
-                self.exchange = exchange = Exchange(self, parts, time.monotonic_ns())
+                self.exchange = exchange = Exchange(self, parts, time.monotonic_ns(), data)
                 exchange.begin(b"", is_end=True)
             else:
                 self._read(data)
@@ -305,44 +305,45 @@ class ClientConnection:
             if limit and head.length > limit:
                 raise BadRequest(413, "body_too_large", f"the body is {head.length} bytes, limit {limit}")
             if whole[1]:
-                self._begin_with(parts, whole[1], now_ns)
+                self._begin_with(parts, whole, now_ns)
                 return
         except BadRequest as error:
             self.refuse(error.status, error.code, error.detail, is_head=buffer.asks_for_head(received))
             return
-        self.exchange = exchange = Exchange(self, parts, now_ns)
+        self.exchange = exchange = Exchange(self, parts, now_ns, whole[0])
         if head.length:
-            self._expect_body(head, now_ns)
+            self._expect_body(head.length, now_ns, expects_continue=head.expects_continue)
             exchange.begin(b"", is_end=False)
         else:
             self.state = WAIT
             self.deadline_ns = 0
             exchange.begin(b"", is_end=True)
 
-    def _expect_body(self, head: RequestHead, now_ns: int) -> None:
+    def _expect_body(self, length: int, now_ns: int, *, expects_continue: bool) -> None:
         self.state = BODY
-        if head.length == CHUNKED:
+        if length == CHUNKED:
             self._body = ChunkedReader(is_request=True)
         else:
-            self._left = head.length
-        wait_ns = CONTINUE_AFTER_NS if head.expects_continue else self.worker.body_ns
+            self._left = length
+        wait_ns = CONTINUE_AFTER_NS if expects_continue else self.worker.body_ns
         self.worker.deadlines.set(self, now_ns + wait_ns)
 
-    def _begin_with(self, parts: RequestParts, rest: bytes, now_ns: int) -> None:
+    def _begin_with(self, parts: RequestParts, whole: tuple[bytes, bytes], now_ns: int) -> None:
         """A head with bytes behind it: body, next request, or neither.
 
         Raises:
             BadRequest: what follows can be no body and no request; nothing has been forwarded.
         """
         head = parts[3]
+        raw_head, rest = whole
         if head.length == CHUNKED:
             body = ChunkedReader(is_request=True)
             payload = body.feed(rest)
             self._check_size(len(payload))
             if body.is_done:
                 vet(self.worker.request_heads, head, body.rest)
-            self.exchange = exchange = Exchange(self, parts, now_ns)
-            self._expect_body(head, now_ns)
+            self.exchange = exchange = Exchange(self, parts, now_ns, raw_head)
+            self._expect_body(head.length, now_ns, expects_continue=head.expects_continue)
             self._body = body
             exchange.begin(b"", is_end=False)
             if exchange.client.exchange is exchange:  # mypyc would take self.exchange for what was assigned to it above
@@ -352,7 +353,7 @@ class ClientConnection:
         rest = rest[head.length :]
         if rest:
             vet(self.worker.request_heads, head, rest)
-        self.exchange = exchange = Exchange(self, parts, now_ns)
+        self.exchange = exchange = Exchange(self, parts, now_ns, raw_head)
         is_end = len(payload) == head.length
         if is_end:
             self.state = WAIT
@@ -362,7 +363,7 @@ class ClientConnection:
             elif head.is_keep_alive:
                 self._pending = rest
         else:
-            self._expect_body(head, now_ns)
+            self._expect_body(head.length, now_ns, expects_continue=head.expects_continue)
             self._left = head.length - len(payload)
         exchange.begin(payload, is_end=is_end)
 

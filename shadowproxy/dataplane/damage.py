@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from shadowproxy.config.experiment import Damage
 from shadowproxy.dataplane.distort import field_of
-from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.response_lines import ResponseHead
 from shadowproxy.policy.faults import DamagePlan
 
 JSON_LIMIT: Final = 1048576

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from shadowproxy.dataplane.head import CRLF
-from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.response_lines import ResponseHead
 
 QUANTA_PER_S: Final = 20
 """A limited body goes out in so many pieces a second."""

@@ -22,10 +22,11 @@ from shadowproxy.dataplane.forwarded import hop_lines, is_looping
 from shadowproxy.dataplane.framing import LAST_CHUNK, chunk, last_chunk
 from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
-from shadowproxy.dataplane.mirroring import leave_out, mirror
+from shadowproxy.dataplane.mirroring import leave_out, mirror, stop_copies
 from shadowproxy.dataplane.problem import STATUS_OF_FAILURE
+from shadowproxy.dataplane.recent import HEAD_LIMIT, TOO_LONG
 from shadowproxy.dataplane.request_head import RequestParts
-from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.response_lines import ResponseHead
 from shadowproxy.dataplane.tagging import rewritten
 from shadowproxy.dataplane.tally import RouteTally
 from shadowproxy.dataplane.tee import ANSWER_FREE, ANSWER_LIMIT, MARK
@@ -59,14 +60,15 @@ class Exchange(Leg):
     __slots__ = (
         "_digest", "_fleet", "_has_retried", "_hasher", "_held", "_out", "_payload", "_received", "_tally", "admission", "answer", "arrived_ns", "captured", "client",
         "connection", "control_tees", "copies", "dispatched_ns", "first_ns", "has_continued", "head", "injection", "is_answer_done", "is_request_done",
-        "pairs", "parts", "path", "request_bytes", "route_name", "sent", "shed_tees", "target", "trace", "wire",
+        "pairs", "parts", "path", "raw_head", "request_bytes", "route_name", "sent", "shed_tees", "target", "trace", "wire",
     )  # fmt: skip
 
-    def __init__(self, client: ClientConnection, parts: RequestParts, arrived_ns: int) -> None:
+    def __init__(self, client: ClientConnection, parts: RequestParts, arrived_ns: int, raw_head: bytes) -> None:
         method, self.target, self.path, self.head = parts
         super().__init__(method)
         self.client = client
         self.arrived_ns = arrived_ns
+        self.raw_head = raw_head
         self.connection: UpstreamConnection | None = None
         self.copies: list[Copy] | None = None
         self.control_tees: list[Tee] | None = None
@@ -163,10 +165,14 @@ class Exchange(Leg):
         self._payload = payload
         now_ns = self.arrived_ns
         self.waits_until_ns = now_ns + fleet.connect_ns
-        experiments = worker.experiments
-        if self.route_name in experiments.by_route and not self._is_asking and experiments.enter(self, fleet_name) is not None:
-            self._inject(fleet, mirrors)
-            return
+        if self.admission is None or not self.admission.asks:
+            # Where a sink is asked first, only the answer that the client gets is anybody's business.
+            raw_head = self.raw_head
+            worker.recent.note((raw_head if len(raw_head) <= HEAD_LIMIT else TOO_LONG, now_ns, client.address, client.listener))
+            experiments = worker.experiments
+            if self.route_name in experiments.by_route and experiments.enter(self, fleet_name) is not None:
+                self._inject(fleet, mirrors)
+                return
         if not fleet.dispatch(self, now_ns):
             self._fail(outcome.OVERFLOW)
             return
@@ -181,11 +187,6 @@ class Exchange(Leg):
         leave_out(self, mirrors, outcome.INJECTED)
         if not injection.dispatch(fleet, self.arrived_ns):
             self._fail(outcome.OVERFLOW)
-
-    @property
-    def _is_asking(self) -> bool:
-        """Whether a sink is asked first: only the answer that the client gets is anybody's business."""
-        return self.admission is not None and bool(self.admission.asks)
 
     def take_part(self, part: Part) -> None:
         """Be counted in a slice or a half."""
@@ -441,7 +442,7 @@ class Exchange(Leg):
             for tee in self.shed_tees:
                 tee.shed(last)
         if not self.is_request_done:
-            self._stop_copies(outcome.CLIENT_LEFT)
+            stop_copies(self, outcome.CLIENT_LEFT)
         if self.injection is not None:
             self._end_injection()
         self.client.on_exchange_done(self, status)
@@ -533,7 +534,7 @@ class Exchange(Leg):
         if self.parts is not None:
             for part in self.parts:
                 part.client_gone()
-        self._stop_copies(outcome.CLIENT_LEFT)
+        stop_copies(self, outcome.CLIENT_LEFT)
         if self.pairs is not None:
             for pair in self.pairs:
                 pair.exclude(outcome.CLIENT_LEFT)
@@ -553,18 +554,12 @@ class Exchange(Leg):
             self._tally.answered(ended, 0, 0)
             self._tally.received += self.request_bytes
         if not self.is_request_done:
-            self._stop_copies(outcome.CLIENT_LEFT)
+            stop_copies(self, outcome.CLIENT_LEFT)
         if self.pairs is not None:
             spent_ns = now_ns - (self.dispatched_ns or self.arrived_ns)
             spent = bucket(spent_ns)
             for pair in self.pairs:
                 self._end_pair(pair, ended, 0, spent, spent_ns, None)
-
-    def _stop_copies(self, fate: int) -> None:
-        """The request will not be completed: neither will its copies."""
-        if self.copies is not None:
-            for copy in self.copies:
-                copy.abandon(fate)
 
     # Upgrades.
 

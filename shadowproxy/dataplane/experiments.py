@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shadowproxy.dataplane.exchange import Exchange
-    from shadowproxy.dataplane.response_head import ResponseHead
+    from shadowproxy.dataplane.response_lines import ResponseHead
 
 UNITS_LIMIT: Final = 100_000
 """Different units with a fault that a worker remembers of one run; beyond it new ones are left alone."""
@@ -82,9 +82,9 @@ class Armed:
         self._methods = frozenset(method.encode() for method in inject.methods)
         self._prefix = inject.path.encode().rstrip(b"/")
         self._plan = compile_faults(inject.faults)
-        self._allowance = Allowance(inject.per_second, time.monotonic_ns())
+        self._allowance = Allowance(inject.per_second, shared.clock())
         self._samples: list[Sampled] = []
-        self._sampling = {one.route: Allowance(one.sample, time.monotonic_ns()) for one in self.experiment.expect}
+        self._sampling = {one.route: Allowance(one.sample, shared.clock()) for one in self.experiment.expect}
         self.follow(message)
 
     def __repr__(self) -> str:
@@ -195,7 +195,7 @@ class Armed:
     def _inject(self, exchange: Exchange, digest: int) -> Injection | None:
         """A request in the slice that the fault concerns: hit it, or count why not."""
         self._seen += 1
-        now_ns = time.monotonic_ns()
+        now_ns = self._shared.clock()
         plan = self._plan
         envoy = self.experiment.inject.envoy_headers
         if envoy.accept is HeaderFaults.ANY or (envoy.accept is HeaderFaults.TAGGED and exchange.head.tenant):
@@ -271,7 +271,7 @@ class Armed:
         """Room for one answer of that route, where an expectation looks at it and it is its turn."""
         allowance = self._sampling.get(route)
         shared = self._shared
-        if allowance is None or shared.purse.held >= SAMPLES_MEMORY or not allowance.take(time.monotonic_ns()):
+        if allowance is None or shared.purse.held >= SAMPLES_MEMORY or not allowance.take(shared.clock()):
             return None
         return Sampled(Kept(shared.purse, messages.SAMPLE_BYTES, SAMPLES_MEMORY), route)
 
@@ -327,18 +327,18 @@ class Sampled:
 class RunPart(Part):
     """One exchange in an arm of a run."""
 
-    __slots__ = ("_armed", "_is_fault", "_route", "_sampled", "_tally")
+    __slots__ = ("_armed", "_route", "_sampled", "_tally", "is_fault")
 
     def __init__(self, armed: Armed, tally: ArmTally, route: str, *, is_fault: bool) -> None:
         self._armed = armed
         self._tally = tally
         self._route = route
-        self._is_fault = is_fault
+        self.is_fault = is_fault
         self._sampled: Sampled | None = None
 
     def on_answer(self, exchange: Exchange, head: ResponseHead, payload: bytes) -> None:
         """Keep it, if an expectation is to look at it. An answer to HEAD has no body, and tells nothing of what GET would bring."""
-        sampled = self._armed.sample(self._route) if self._is_fault and exchange.method != b"HEAD" else None
+        sampled = self._armed.sample(self._route) if self.is_fault and exchange.method != b"HEAD" else None
         if sampled is not None:
             self._sampled = sampled
             sampled.status = head.status
@@ -361,7 +361,7 @@ class RunPart(Part):
     def failed(self, ended: int) -> None:
         """Count it. Whoever waited for an answer got none: to an expectation that is one that is wrong, and not one less."""
         self._tally.failed(ended)
-        if self._is_fault and (sampled := self._sampled or self._armed.sample(self._route)) is not None:
+        if self.is_fault and (sampled := self._sampled or self._armed.sample(self._route)) is not None:
             self._sampled = None
             sampled.status = 0
             self._armed.keep(sampled)
@@ -398,6 +398,7 @@ class Experiments:
         self.purse = Purse()
         self.splits_report: Callable[[], dict[str, Any]] = dict
         self.later: Callable[[float, Callable[[], None]], object] = _later
+        self.clock: Callable[[], int] = time.monotonic_ns
         self._send = send
         self._armed: dict[str, Armed] = {}
         self._over: list[Armed] = []

@@ -24,7 +24,7 @@ from shadowproxy.dataplane.distort import RARE, Corruption, Pacer, altered_head,
 from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.madeup import MARK_LINE
-from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.response_lines import ResponseHead
 from shadowproxy.dataplane.slowsender import SlowSender, seconds_until
 from shadowproxy.dataplane.upstream import UpstreamConnection
 from shadowproxy.policy.delays import DelayPlan

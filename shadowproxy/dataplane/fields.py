@@ -89,6 +89,9 @@ PROTECTED: Final = frozenset(
 )  # fmt: skip
 """End-to-end fields that a Connection field cannot remove: the nomination is ignored (HBH-05, HBH-06)."""
 
+FRAMING: Final = (LENGTH, CODING)
+"""What says where a body ends."""
+
 OURS: Final = (b"x-forwarded-", b"x-shadow-", b"x-fault-")
 
 OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})

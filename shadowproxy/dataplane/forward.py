@@ -54,7 +54,10 @@ class Endpoint:
         self.addresses = Addresses(self.host, self.port, fleet.config.dns_refresh)
         self.idle: list[UpstreamConnection] = []
         self.waiting: deque[Leg] = deque()
-        self.outstanding = 0
+        # Exchanges whose end counts; what is given up, or given back unused, has not begun.
+        self.begun = 0
+        self.ended = 0
+        self.errors = 0
         self.opening = 0
         self.open: set[UpstreamConnection] = set()
         self.is_unhealthy = False
@@ -66,9 +69,15 @@ class Endpoint:
         self._openings: set[asyncio.Task[None]] = set()
         self.connects = 0
         self.failures: dict[int, int] = {}
+        self._reported = 0
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url}, outstanding={self.outstanding}, idle={len(self.idle)}, waiting={len(self.waiting)})"
+
+    @property
+    def outstanding(self) -> int:
+        """Exchanges under way."""
+        return self.begun - self.ended
 
     def is_available(self, now_ns: int) -> bool:
         """Neither ejected, nor found unhealthy by checks, nor evacuated."""
@@ -93,7 +102,7 @@ class Endpoint:
         return True
 
     def _use(self, connection: UpstreamConnection, leg: Leg) -> None:
-        self.outstanding += 1
+        self.begun += 1
         connection.use(leg)
         leg.on_connection(connection)
 
@@ -126,6 +135,10 @@ class Endpoint:
             self.opening -= 1
         if ended:
             self.failures[ended] = self.failures.get(ended, 0) + 1
+            # A try that failed, of whichever leg it was for.
+            self.begun += 1
+            self.ended += 1
+            self.errors += 1
             self.failed()
             if self.waiting:
                 leg = self.waiting.popleft()
@@ -176,7 +189,7 @@ class Endpoint:
 
     def released(self, connection: UpstreamConnection, *, is_reusable: bool) -> None:
         """An exchange on `connection` is over."""
-        self.outstanding -= 1
+        self.ended += 1
         if is_reusable:
             self._failures_in_row = self._ejections = 0
             # As in `given_back`, written out: twice a mirrored request.
@@ -187,11 +200,15 @@ class Endpoint:
 
     def given_back(self, connection: UpstreamConnection) -> None:
         """Nothing was sent on `connection`, so nothing new is known of the endpoint's health."""
-        self.outstanding -= 1
+        self.begun -= 1
         if self.fleet.keepalive_ns:
             self._serve(connection)
         else:
             connection.close()
+
+    def given_up(self) -> None:
+        """We have ended an exchange ourselves: nobody knows how it would have ended."""
+        self.begun -= 1
 
     def answered(self) -> None:
         """An answer was whole, though its connection is not kept: the endpoint works."""
@@ -260,8 +277,11 @@ class Endpoint:
             "failures": {outcome.name_of(ended): count for ended, count in self.failures.items()},
             "is_ejected": not self.is_well(time.monotonic_ns()),
             "late": self.late,
+            "ended": self.ended - self._reported,
+            "errors": self.errors,
         }
-        self.connects = self.late = 0
+        self._reported = self.ended
+        self.connects = self.late = self.errors = 0
         self.failures = {}
         return report
 
@@ -309,7 +329,7 @@ class FleetRuntime:
         if idle and not wants_fresh:
             # The common case, written out: two calls less are 0.4 us less, twice a mirrored request.
             connection = idle.pop()
-            endpoint.outstanding += 1
+            endpoint.begun += 1
             connection.use(leg)
             leg.on_connection(connection)
             return True

@@ -12,7 +12,7 @@ from typing import Final
 
 from shadowproxy.config.model import Forwarded
 from shadowproxy.dataplane.head import CHUNKED
-from shadowproxy.dataplane.request_head import RequestHead
+from shadowproxy.dataplane.request_lines import RequestHead
 
 VIA_NAME: Final = b"shadowproxy"
 """Our pseudonym in Via (RFC 9110 section 7.6.3)."""

@@ -19,7 +19,7 @@ from shadowproxy.passports import Pending, Request, Terms, begin, foreign
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.exchange import Exchange
-    from shadowproxy.dataplane.request_head import RequestHead
+    from shadowproxy.dataplane.request_lines import RequestHead
     from shadowproxy.dataplane.traces import Traces
 
 SHADOW: Final = b"shadow"

@@ -15,7 +15,8 @@ from shadowproxy.errors import BadRequest
 
 if TYPE_CHECKING:
     from shadowproxy.config.model import Limits
-    from shadowproxy.dataplane.request_head import RequestHead, RequestHeads
+    from shadowproxy.dataplane.request_head import RequestHeads
+    from shadowproxy.dataplane.request_lines import RequestHead
 
 LEADING_LINES_LIMIT: Final = 8
 """Empty lines skipped before a request line (RFC 9112 section 2.2 asks for at least one)."""

@@ -19,7 +19,7 @@ from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.faultedanswer import ASKED, DELAYED, NEW, OVER, SILENT, FaultedAnswer, Run
 from shadowproxy.dataplane.forward import FleetRuntime
 from shadowproxy.dataplane.madeup import give_answer, give_nothing
-from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.response_lines import ResponseHead
 from shadowproxy.dataplane.slowsender import SlowSender
 from shadowproxy.dataplane.upstream import UpstreamConnection
 from shadowproxy.policy.faults import ABORT, BLACK_HOLE, HALF_CLOSE, HANG, INSTEAD_NAMES, NOTHING, RESET, UNHARMED, FaultPlan

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shadowproxy.dataplane.response_head import ResponseHead
+    from shadowproxy.dataplane.response_lines import ResponseHead
     from shadowproxy.dataplane.upstream import UpstreamConnection
 
 

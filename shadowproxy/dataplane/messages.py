@@ -15,6 +15,9 @@ Control to worker
     rotate    {}               read TLS files again
     ledger_done {ids: [text], problem: text}      these rows are durable, or (problem) cannot be made so
     nonces_done {id: int, uses: [text]}           of each passport: fresh, or the reason why it is not
+    recent    {id: int}                           set aside the requests that are remembered; answered by remembered
+    look_back {id: int, since: ns, percents: [rising], experiment: plain, deny: [units], endpoints: [urls] or null}
+                                                  what it would have touched of those that came `since` then; answered by looked_back
 
 Worker to control
     ready     {pid: int}                         the socket is read; sent once
@@ -30,6 +33,9 @@ Worker to control
     nonces    {id: int, nonces: [[key id, nonce, unix seconds of expiry], ...]}    answered by nonces_done
 
     exposure  {experiments: {run id: Exposure}, splits: {route: Halves}}    deltas, EXPOSURE_S after something has changed, and before exit
+    remembered {id: int, times: base64}    when each request that is remembered came, the oldest first: unsigned 64-bit ns, in this machine's order
+    looked_back {id: int, problem: text, or else "" and requests: n looked at, first: ns when the first of them came, too_long: n whose head was not
+               kept, unread: n that the config of now refuses, of_routes: n, denied: n that a deny list keeps from the fault, steps: [Step, ...]}
     evacuated {under_way: {fleet: {endpoint: requests}}}    what is evacuated gets no new request from now on; after each `experiments` with any
 
 Armed {id: run id, epoch: int, lease: index of its word among the leases, lease_ns: int, percent: of the present step, paused: bool, dry: bool (decide and
@@ -42,6 +48,8 @@ Exposure {epoch: int, fault: Arm, control: Arm, outside: requests of its routes 
     may be more than hit, as one request may get several.
     Arm {requests: n, responses: {outcome: n}, last: {bucket: n}, injected: {outcome: n, answers that we made up}}
     Sample {route, status (0: there was no whole answer), headers: [[name, value], ...], body: base64 of at most SAMPLE_BYTES, cut: bool}
+Step {percent, seen: requests in the slice that the fault concerns, reads: n that would have got it, writes: n of the same, units: [hash, of units with
+    the fault], control: n in the control slice}
 Split {route, live: fleet, to: fleet, percent, unit, salt, pinned: [units], first: [units], denied: [units], epoch}: requests that would go to `live`
     are shared out as policy/splits.py says.
 Halves {epoch, stable: Side, canary: Side (the two that are compared), more: Side, ring: Side (others on the new version: beyond one half of all, or
@@ -59,7 +67,8 @@ Tally (counts are deltas since the last tally of this worker; gauges are marked 
                range: =0..1, breaker: ="closed"|"open"|"half-open", in_flight: =n, held: =bytes}}
     refusals  {code: n}        local answers to clients by reason (bad requests, no route, limits)
     fleets    {fleet: {endpoint: {outstanding: =n, idle: =n, open: =n, connects: n, failures: {outcome: n}, is_ejected: =bool,
-               late: n requests that it got although it was evacuated, for want of others}}}
+               late: n requests that it got although it was evacuated, for want of others, ended: n exchanges that ended, and connections that could
+               not be opened, errors: n of those that were no whole answer, or a 5xx}}}
     clients   {accepted: n, open: =n, requests: n, turned_away: n}
     process   {cpu_seconds: =s, rss_bytes: =n, lag_ns: {bucket: n}, errors: n}
     access    [record, ...]    sampled access log lines; access_dropped: n

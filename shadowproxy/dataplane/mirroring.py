@@ -78,3 +78,10 @@ def leave_out(exchange: Exchange, mirrors: tuple[MirrorPolicy, ...], fate: int) 
     """Count a request as one that no mirror copies, for that reason."""
     for policy in mirrors:
         exchange.client.worker.tees[policy.key].leave_out(fate)
+
+
+def stop_copies(exchange: Exchange, fate: int) -> None:
+    """The request will not be completed: neither will its copies."""
+    if exchange.copies is not None:
+        for copy in exchange.copies:
+            copy.abandon(fate)

@@ -11,7 +11,7 @@ from shadowproxy.dataplane.outcome import name_of
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.exchange import Exchange
-    from shadowproxy.dataplane.response_head import ResponseHead
+    from shadowproxy.dataplane.response_lines import ResponseHead
     from shadowproxy.dataplane.tally import Buckets
 
 

@@ -120,6 +120,10 @@ class WorkerProcess:
             self._rotate()
         elif kind == "experiments":
             self._arrange(message)
+        elif kind == "recent":
+            self._worker.look_backs.set_aside(message)
+        elif kind == "look_back":
+            self._worker.look_backs.begin(message)
         elif kind == "ledger_done":
             self._worker.admissions.on_ledger_done(message)
         elif kind == "nonces_done":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shadowproxy.dataplane.request_head import RequestHead
+from shadowproxy.dataplane.request_lines import RequestHead
 from shadowproxy.policy.rewrite import RewritePolicy
 from shadowproxy.policy.tags import BAGGAGE, TAG, baggage_line, plain, tag_line
 

@@ -25,8 +25,8 @@ from shadowproxy.dataplane import gather, outcome
 from shadowproxy.dataplane.capture import Allowance, Capture, Kept, Request
 from shadowproxy.dataplane.head import CHUNKED, CRLF
 from shadowproxy.dataplane.leg import Leg
-from shadowproxy.dataplane.request_head import RequestHead
-from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.request_lines import RequestHead
+from shadowproxy.dataplane.response_lines import ResponseHead
 from shadowproxy.dataplane.tally import MirrorTally, Pair, add
 from shadowproxy.hashspace import point as point_of
 from shadowproxy.logbuckets import bucket
@@ -311,7 +311,8 @@ def copied_lines(head: RequestHead, policy: MirrorPolicy, endpoint: bytes) -> by
     lines = CRLF + head.common
     for name, line in head.touched:
         if name in policy.removed:
-            lines = lines.replace(CRLF + line + CRLF, CRLF, 1)
+            before, found, behind = lines.partition(CRLF + line + CRLF)
+            lines = before + CRLF + behind if found else before
         elif name == b"host" and policy.host_mode != "preserve":
             host = _rewritten_host(line[5:].strip(b" \t"), policy.host_mode, policy.host_text)
             lines = lines.replace(CRLF + line + CRLF, b"\r\nHost: %b\r\n" % host, 1)

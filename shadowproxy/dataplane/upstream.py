@@ -10,6 +10,9 @@ States and what a byte means in each::
 A connection goes back to its pool only when the answer was complete, said that the connection lives on,
 had nothing behind it, and the request had been sent whole. A byte that comes while IDLE closes it: it
 would be read as the answer to somebody else's request (FRM-13).
+
+How its exchanges end is counted at the endpoint, here, where an answer is still what the endpoint gave: what a fault makes of it
+on its way, or makes up in its place, is not the endpoint's. An exchange that we give up is not counted: nobody knows how it would have ended.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Final, cast
 from shadowproxy.dataplane import outcome, tcp
 from shadowproxy.dataplane.framing import ChunkedReader
 from shadowproxy.dataplane.head import CHUNKED, END_OF_HEAD, UNTIL_CLOSE
-from shadowproxy.dataplane.response_head import ResponseHead
+from shadowproxy.dataplane.response_lines import ResponseHead
 from shadowproxy.errors import BadResponse
 
 if TYPE_CHECKING:
@@ -47,8 +50,8 @@ class UpstreamConnection:
     """See the module's text. Reads, never decides. An asyncio protocol by its methods, so that it can be compiled."""
 
     __slots__ = (
-        "_body", "_interims", "_is_reading_paused", "_left", "_partial", "_until_close", "deadline_ns", "endpoint", "has_answered_any", "is_request_sent", "is_reusable",
-        "is_reused", "is_write_blocked", "leg", "opened_ns", "state", "transport", "watched_tick",
+        "_body", "_interims", "_is_reading_paused", "_left", "_partial", "_until_close", "deadline_ns", "endpoint", "has_answered_any", "is_error", "is_request_sent",
+        "is_reusable", "is_reused", "is_write_blocked", "leg", "opened_ns", "state", "transport", "watched_tick",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -60,6 +63,7 @@ class UpstreamConnection:
         self.has_answered_any = False
         self.is_request_sent = False
         self.is_reusable = False
+        self.is_error = False
         self.is_write_blocked = False
         self.opened_ns = 0
         self.deadline_ns = 0
@@ -120,7 +124,7 @@ class UpstreamConnection:
         """Give the connection up at once, with a reset: nothing that is still queued goes out (P4)."""
         leg, self.leg = self.leg, None
         if leg is not None:
-            self.endpoint.released(self, is_reusable=False)
+            self.endpoint.given_up()
         if self.state != CLOSED:
             self.state = CLOSED
             tcp.reset(self.transport)
@@ -169,6 +173,8 @@ class UpstreamConnection:
         leg, self.leg = self.leg, None
         self.endpoint.deadlines.drop(self)
         if leg is not None:
+            if was != TUNNEL:
+                self.endpoint.errors += 1
             self.endpoint.released(self, is_reusable=False)
             if was == BODY:
                 ended = outcome.TRUNCATED
@@ -226,7 +232,8 @@ class UpstreamConnection:
         except BadResponse:
             self._fail(outcome.MALFORMED)
             return
-        if head.status < 200:
+        status = head.status
+        if status < 200:
             self._read_interim(leg, head, received[end:])
             return
         rest = received[end:]
@@ -235,9 +242,13 @@ class UpstreamConnection:
         length = head.length
         if length == len(rest):
             # The whole answer in one read: the common case, and the only one that needs no state.
+            if status >= 500:
+                self.endpoint.errors += 1
             self._release()
             leg.on_answer(head, rest, is_end=True)
-        elif length >= 0:
+            return
+        self.is_error = status >= 500
+        if length >= 0:
             self._read_sized(leg, head, rest)
         elif length == CHUNKED:
             self._body = ChunkedReader(is_request=False, small_limit=leg.small_chunks_limit)
@@ -253,7 +264,7 @@ class UpstreamConnection:
         if len(rest) > head.length:
             # FRM-13: more than was announced. The answer stands; the connection does not.
             self.is_reusable = False
-            self._release()
+            self._finish()
             leg.on_answer(head, rest[: head.length], is_end=True)
         else:
             self.state = BODY
@@ -314,7 +325,7 @@ class UpstreamConnection:
             self.is_reusable = False
         if head is not None:
             if body.is_done and not body.trailers:
-                self._release()
+                self._finish()
                 leg.on_answer(head, payload, is_end=True)
                 return
             leg.on_answer(head, payload, is_end=False)
@@ -326,8 +337,14 @@ class UpstreamConnection:
     def _end(self, trailers: list[bytes]) -> None:
         leg = self.leg
         assert leg is not None
-        self._release()
+        self._finish()
         leg.on_end(trailers)
+
+    def _finish(self) -> None:
+        """The answer is complete, after more than one read or in chunks: it counts as its status says."""
+        if self.is_error:
+            self.endpoint.errors += 1
+        self._release()
 
     def _release(self) -> None:
         """The answer is complete: pool the connection, or close it."""
@@ -350,9 +367,11 @@ class UpstreamConnection:
 
     def _fail(self, ended: int) -> None:
         leg, self.leg = self.leg, None
+        was, self.state = self.state, CLOSED
         self._body = None
-        self.state = CLOSED
         self.transport.abort()
         if leg is not None:
+            if was != TUNNEL:
+                self.endpoint.errors += 1
             self.endpoint.released(self, is_reusable=False)
             leg.on_failure(ended)

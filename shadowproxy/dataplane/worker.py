@@ -32,8 +32,10 @@ from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.experiments import Experiments
 from shadowproxy.dataplane.forward import FleetRuntime
 from shadowproxy.dataplane.gate import Gate, gate_of
+from shadowproxy.dataplane.lookback import LookBacks
 from shadowproxy.dataplane.madeup import MARK_NAME
 from shadowproxy.dataplane.outcome import name_of
+from shadowproxy.dataplane.recent import Recent
 from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.dataplane.response_head import ResponseHeads
 from shadowproxy.dataplane.scrub import Scrubber
@@ -81,6 +83,8 @@ class Worker:
         self.gates: dict[str, Gate] = {}
         table = traces if traces is not None else memoryview(bytearray(messages.TRACES_BYTES))
         self.admissions = Admissions(slot, self._tell, Traces(table))
+        self.recent = Recent()
+        self.look_backs = LookBacks(self, self._tell)
         self.experiments = Experiments(words, self._tell)
         self.splits = Splits(self.experiments.tell_soon)
         self.experiments.splits_report = self.splits.report
@@ -155,6 +159,7 @@ class Worker:
         self.limits = limits
         self.config = config
         self.gates = gates
+        self.recent.resize(config.experiments.recent_requests)
         self.admissions.body_limit = config.tenancy.body_limit
         self.admissions.memory = config.tenancy.memory
         for client in self.clients:
@@ -195,10 +200,18 @@ class Worker:
 
     def _read_heads(self) -> None:
         """Look at those header fields from now on that policy and experiments ask for."""
+        self.request_heads = self.reader_of(self.experiments.wanted | self.splits.wanted)
+
+    def reader_of(self, wanted: frozenset[bytes]) -> RequestHeads:
+        """What reads heads as the policy in force asks, and the values of the fields `wanted` too."""
         policy, limits = self.policy, self.limits
-        wanted = policy.wanted | self.experiments.wanted | self.splits.wanted
-        self.request_heads = RequestHeads(
-            wanted, policy.touched, policy.tags, count_limit=limits.header_count, line_limit=limits.request_line
+        return RequestHeads(
+            policy.wanted | wanted,
+            policy.touched,
+            policy.tags,
+            count_limit=limits.header_count,
+            line_limit=limits.request_line,
+            bytes_limit=limits.head,
         )
 
     def _tee(self, mirror: MirrorPolicy, slots: dict[str, int]) -> Tee:

@@ -7,7 +7,7 @@ unstoppable, unexplainable or meaningless: no abort condition, the kill switch, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from shadowproxy.experiments.allowance import charge, error_budget
 from shadowproxy.experiments.domains import LEVELS, conflicts, domain_of, domain_of_rollout, fleets_of, labels_of, overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from shadowproxy.config.experiment import Experiment, Guard
@@ -65,7 +65,7 @@ class Circumstances:
         closures: blockouts that hold now, and calendars that cannot be read (`control.calendars`).
         is_killed: whether the kill switch is pulled.
         is_journal_writable: whether the journal took its last entry.
-        unsteady: probe to a sentence, of steady states that do not hold; empty when all is well or none is asked for.
+        unsteady: why the system is not well, each a sentence; empty when it is, or nothing is asked of it.
         completed: levels at which a run of this experiment's name was completed, by the journal.
         traffic: of the experiment's observed routes; None if nothing was seen yet.
 
@@ -78,7 +78,7 @@ class Circumstances:
     closures: tuple[Closure, ...] = ()
     is_killed: bool = False
     is_journal_writable: bool = True
-    unsteady: Mapping[str, str] = field(default_factory=dict)
+    unsteady: tuple[str, ...] = ()
     completed: frozenset[Level] = frozenset()
     traffic: Traffic | None = None
 
@@ -237,8 +237,8 @@ def _of_domains(experiment: Experiment, circumstances: Circumstances) -> Iterato
 
 
 def _of_steady_state(_experiment: Experiment, circumstances: Circumstances) -> Iterator[Refusal]:
-    for probe, sentence in circumstances.unsteady.items():
-        yield Refusal("steady_state", f"{probe}: {sentence}")
+    for sentence in circumstances.unsteady:
+        yield Refusal("steady_state", sentence)
 
 
 def _of_level(experiment: Experiment, circumstances: Circumstances) -> Iterator[Refusal]:

@@ -1,6 +1,7 @@
 """The brain of a run: ticks in, decisions out. Nothing here knows a clock, chance or a socket, so a journal of ticks can be played again.
 
     Tick ──▶ count ──▶ is something used up, is harm shown, has a guard tripped? ──▶ end
+                   ├─▶ does harm show in another cell (containment)? ──▶ pause, and end, or resume
                    ├─▶ is something else wrong (environment)? ──▶ pause, and resume or end
                    ├─▶ is the time over? ──▶ end
                    └─▶ is this step safe? ──▶ ramp
@@ -10,22 +11,29 @@ What comes first decides when several are true in one tick:
 1. what is used up (units, requests, error budget), which is counted and not estimated;
 2. harm of the slice with the fault *beyond* control: it is never excused, whatever else goes on;
 3. guards. One that is true only because control moved as well is excused (environment.py) and pauses the run; if any is not, the run is aborted;
-4. an incident that control or the steady state shows by itself: pause;
-5. the end of the time; 6. the next step.
+4. harm in a cell that the fault does not reach: pause, whatever the reason, for harm that leaves its cell must stop at once;
+5. an incident that control or the steady state shows by itself: pause;
+6. the end of the time; 7. the next step.
 
 A pause injects nothing and learns nothing: evidence and guards stand still, and begin anew when the run goes on. It ends when all has been well
 for RECOVERY_S. When it is not well after ENVIRONMENT_S, or for the fourth time in PAUSES_S, the run is aborted with code "environment".
+
+A pause for another cell is an experiment of its own. When the cell recovers while nothing is injected, the fault was not contained: the run is
+aborted with code "containment". When it does not, or when the control slice was bad beside it (at the alarm, or later, when nothing had been injected
+for a while), it is an incident like any other. But at the alarm that excuses once in PAUSES_S: control is in the cell with the fault, and may be its victim, too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from shadowproxy.experiments import document
 from shadowproxy.experiments.budget import Spending
+from shadowproxy.experiments.containment import Containment
 from shadowproxy.experiments.environment import Environment
+from shadowproxy.experiments.errorrate import LAG_S, RECENT_S
 from shadowproxy.experiments.evidence import Evidence
 from shadowproxy.experiments.guards import UNKNOWN_INTERVALS, Guards, Reading, Readings, reading_of
 from shadowproxy.experiments.ramp import Ramp
@@ -50,7 +58,7 @@ PAUSES_S: Final = 600.0
 """As long as the history that control is held against: a burst now and then ends no run of a day."""
 
 Action = Literal["go", "ramp", "pause", "resume", "end"]
-State = Literal["", "completed", "aborted", "expired"]
+State = Literal["", "completed", "aborted", "expired", "killed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,8 @@ class Tick:
     Attributes:
         seconds: since the run began; never less than that of the tick before.
         counts: of one worker, an Exposure of dataplane/messages.py without samples and units; {} on a timer. Beside it `expect` ({index: [held, looked at]},
-            since the tick before), `units` (different ones so far, of all workers) and `repeats` (most faults of one so far).
+            since the tick before), `units` (different ones so far, of all workers), `repeats` (most faults of one so far) and `cells` (of those without the
+            fault [answers, errors], since the tick before).
         probes: the values that are known, None for one that could not be read.
 
     """
@@ -103,7 +112,12 @@ class Conductor:
     """Decides about one run, tick by tick, and tells how it stands."""
 
     def __init__(
-        self, experiment: Experiment, *, error_budget: float | None = None, steady: Mapping[str, Mapping[str, float | None]] | None = None
+        self,
+        experiment: Experiment,
+        *,
+        error_budget: float | None = None,
+        steady: Mapping[str, Mapping[str, float | None]] | None = None,
+        containment: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin a run.
 
@@ -111,6 +125,7 @@ class Conductor:
             experiment: what is run.
             error_budget: bad answers that it may add; None for no limit.
             steady: for each probe of the steady state its `baseline`, and the `low` and `high` that it must be within.
+            containment: what other cells were before, as `Containment` takes it; None for a run that is confined to none.
 
         """
         self.experiment = experiment
@@ -122,9 +137,15 @@ class Conductor:
         self.ramp = Ramp(experiment)
         self.spending = Spending(experiment.budget, error_budget)
         self.environment = Environment()
+        self.containment = Containment(containment)
+        self.is_accused = False
+        """Whether the run is paused because the fault may do harm in another cell."""
+        self._excused_at = -inf
         self.probes: dict[str, Reading] = {}
         self.expected = [[0, 0] for _ in experiment.expect]
         self.end: Decision | None = None
+        self.is_stopped = False
+        """Whether it was ended by somebody else: a person, the kill switch, a lease that ran out."""
         self.is_paused = False
         self._pauses: list[float] = []
         self._now = 0.0
@@ -135,6 +156,11 @@ class Conductor:
 
     def __repr__(self) -> str:
         return f"Conductor({self.experiment.name}, {self.percent:g} %, {self.end.code if self.end else 'paused' if self.is_paused else 'running'})"
+
+    @property
+    def seconds(self) -> float:
+        """How long it had run when something was told of it last."""
+        return self._now
 
     @property
     def percent(self) -> float:
@@ -151,11 +177,26 @@ class Conductor:
             return self._while_paused(now)
         return (
             self._stop(now)
+            or self._pause_if_uncontained(now)
             or self._pause_if_environment(now)
             or self._finish(now)
             or self._rise(now)
             or Decision("go", percent=self.ramp.percent)
         )
+
+    def stop(self, seconds: float, state: str, code: str, reason: str) -> None:
+        """Take note of an end that was not decided here; after one that was, of nothing.
+
+        Args:
+            seconds: since the run began.
+            state: what the run has become.
+            code: why, in a word.
+            reason: why, in a sentence.
+        """
+        if self.end is None:
+            self._now = max(self._now, seconds)
+            self._end(self._now, cast("State", state), code, reason)
+            self.is_stopped = True
 
     def document(self) -> dict[str, Any]:
         """How the run stands, as plain JSON: verdict, slices, evidence, guards, ramp. The same ticks give the same bytes."""
@@ -174,6 +215,7 @@ class Conductor:
         self.spending.add(counts)
         self.series.add(now, slices, self.percent)
         self.environment.add(now, slices, is_paused=self.is_paused)
+        self.containment.add(now, counts.get("cells", {}), is_paused=self.is_paused)
         if self.is_paused:
             return
         self.slices.add(slices)
@@ -211,6 +253,19 @@ class Conductor:
             return self._end(now, "aborted", guilty.code, guilty.sentence)
         return None
 
+    def _pause_if_uncontained(self, now: float) -> Decision | None:
+        if not self.containment.is_alarmed:
+            return None
+        reason = self.containment.harm()
+        self.containment.accuse(now)
+        has_control_moved = self.environment.is_alarmed or self.environment.is_elevated()
+        if has_control_moved and now - self._excused_at > PAUSES_S:
+            self._excused_at = now
+            return self._pause(now, f"{reason}; the control slice has moved as well, which has no fault either")
+        decision = self._pause(now, reason, "containment")
+        self.is_accused = self.is_paused
+        return decision
+
     def _pause_if_environment(self, now: float) -> Decision | None:
         if self.environment.is_alarmed:
             recent, before = self.environment.rates
@@ -228,7 +283,7 @@ class Conductor:
         self._pauses = [begun for begun in self._pauses if now - begun < PAUSES_S]
         return len(self._pauses) < PAUSES
 
-    def _pause(self, now: float, reason: str) -> Decision:
+    def _pause(self, now: float, reason: str, code: str = "environment") -> Decision:
         if not self._may_pause(now):
             last = f"it went well again {PAUSES} times while nothing was injected, so the fault may reach further than its slice"
             return self._end(now, "aborted", "environment", f"{reason}; {last}")
@@ -238,10 +293,14 @@ class Conductor:
         self.pause_reason = reason
         self._well_since = None
         self.ramp.pause(now)
-        return Decision("pause", code="environment", reason=reason, percent=0.0)
+        return Decision("pause", code=code, reason=reason, percent=0.0)
 
     def _while_paused(self, now: float) -> Decision:
-        is_well = self.environment.is_well() and not self.unwell()
+        is_control_well = self.environment.is_well() and not self.unwell()
+        if not is_control_well and now - self._paused_at > RECENT_S + LAG_S:
+            # What is wrong there, long after the last fault, is none of it; nor then what is wrong in another cell.
+            self.is_accused = False
+        is_well = is_control_well and self.containment.is_well(now)
         if not is_well:
             self._well_since = None
         elif self._well_since is None:
@@ -257,9 +316,24 @@ class Conductor:
             return Decision("go", percent=0.0)
         if now - self._well_since < RECOVERY_S:
             return Decision("go", percent=0.0)
+        return self._convict(now) if self.is_accused else self._resume(now)
+
+    def _convict(self, now: float) -> Decision:
+        """Another cell looks well again: blame the fault once that is no chance."""
+        lasted = now - self._paused_at
+        if self.containment.has_recovered:
+            said = f"{self.pause_reason}. It ended with the fault: of late {self.containment.recovery()}"
+            return self._end(now, "aborted", "containment", said)
+        if lasted >= ENVIRONMENT_S:
+            said = f"{self.pause_reason}; after {lasted:.0f} s without any fault too few answers say whether it is over"
+            return self._end(now, "aborted", "environment", said)
+        return Decision("go", percent=0.0)
+
+    def _resume(self, now: float) -> Decision:
         self.is_paused = False
         self.ramp.resume(now)
         self.environment.resume()
+        self.containment.resume()
         self.evidence.restart()
         self.guards.restart()
         return Decision("resume", code="recovered", reason=f"all has been well for {RECOVERY_S:g} s", percent=self.ramp.percent)

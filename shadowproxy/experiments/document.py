@@ -12,7 +12,7 @@ from shadowproxy.judge.rates import log_e_sample_ratio, log_e_shares, share_inte
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shadowproxy.experiments.conductor import Conductor
+    from shadowproxy.experiments.conductor import Conductor, Decision
     from shadowproxy.experiments.evidence import Evidence
     from shadowproxy.experiments.slicecounts import Slices
 
@@ -48,6 +48,7 @@ def document(conductor: Conductor) -> dict[str, Any]:
     ratio = sample_ratio(conductor)
     if ratio["is_mismatch"]:
         sentence += f"; requests are not shared out evenly ({ratio['fault']:,} with the fault, {ratio['control']:,} without): the slices may be unlike"
+    contained = conductor.containment.to_plain()
     return {
         "verdict": verdict,
         "sentence": sentence,
@@ -61,7 +62,7 @@ def document(conductor: Conductor) -> dict[str, Any]:
         "steady": steady,
         "budget": conductor.spending.to_plain(slices, evidence),
         "ramp": conductor.ramp.to_plain(),
-    }
+    } | ({"containment": contained} if contained is not None else {})
 
 
 def _error_excess(evidence: Evidence) -> dict[str, float | None]:
@@ -145,8 +146,15 @@ def _verdict(conductor: Conductor, expectations: list[dict[str, Any]], steady: l
     end, evidence, slices = conductor.end, conductor.evidence, conductor.slices
     if evidence.is_shown:
         return "refuted", f"the fault does harm: {harm(slices, evidence)}"
+    if end is not None and end.code == "containment":
+        return "refuted", f"the fault was not contained: {end.reason}"
+    if conductor.is_accused and (end is None or end.code != "environment"):
+        known = "" if end is None else f"; before that was known it was ended: {end.reason}"
+        return "undecided", f"{conductor.pause_reason}; while nothing is injected it turns out whether that is the fault's doing{known}"
     if conductor.is_paused:
         why = end.reason if end is not None else conductor.pause_reason
+        if end is not None and conductor.is_stopped:
+            why = f"{conductor.pause_reason}; before it was over, {_stopped(conductor, end)}"
         return "environment", f"nothing can be said of the fault, for something else went wrong: {why}"
     if end is not None and end.code == "environment":
         return "environment", f"nothing can be said of the fault, for something else went wrong: {end.reason}"
@@ -165,8 +173,12 @@ def _missing(conductor: Conductor, expectations: list[dict[str, Any]], steady: l
     end = conductor.end
     if end is None:
         return f"it has not come to its end; {_compared(conductor.slices, conductor.evidence)}"
+    if conductor.is_stopped:
+        return f"{_stopped(conductor, end)}; by then {_compared(conductor.slices, conductor.evidence)}"
     if end.state != "completed" and end.code not in HARMLESS_ENDS:
         return f"it was stopped: {end.reason}"
+    if conductor.containment.is_alarmed:
+        return f"harm shows in another cell: {conductor.containment.harm()}"
     open_ones = [one["sentence"] for one in expectations if one["is_upheld"] is None]
     if open_ones:
         return f"not shown yet: {open_ones[0]}"
@@ -183,6 +195,10 @@ def _missing(conductor: Conductor, expectations: list[dict[str, Any]], steady: l
             f"it is not shown that the fault adds less than {margin:g} points of errors; {_compared(conductor.slices, conductor.evidence)}"
         )
     return ""
+
+
+def _stopped(conductor: Conductor, end: Decision) -> str:
+    return f"it was ended after {conductor.seconds:.1f} s of {conductor.experiment.duration:g} s: {end.reason}"
 
 
 def _compared(slices: Slices, evidence: Evidence) -> str:

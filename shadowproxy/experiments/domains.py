@@ -166,6 +166,31 @@ def confined_to(experiment: Experiment, config: Config) -> frozenset[str] | None
     return frozenset(label.endpoint for label in _touched(experiment, config, sorted(fleets_of(experiment, config))))
 
 
+def other_cells(experiment: Experiment, config: Config) -> dict[tuple[str, str], str]:
+    """The cell of each endpoint of a live fleet, by (fleet, URL), that is in none of the cells to which `experiment` keeps its faults.
+
+    An endpoint that has no cell counts by its zone. Empty for an experiment that is confined to nothing.
+    """
+    if confined_to(experiment, config) is None:
+        return {}
+    live = sorted({route.live for route in config.routes})
+    # A fault on a fleet that no route is live on, a new version's say, has a cell, too.
+    own = {place_of(label) for label in _touched(experiment, config, fleets_of(experiment, config))}
+    named = set(experiment.domain.cells)
+    found = {}
+    for fleet in live:
+        for label in labels_of(config, (fleet,)):
+            place = place_of(label)
+            if place and place not in own and not {label.cell, label.zone} & named:
+                found[fleet, label.endpoint] = place
+    return found
+
+
+def place_of(label: EndpointLabels) -> str:
+    """The cell of an endpoint, or its zone where it has none."""
+    return label.cell or label.zone
+
+
 def _touched(experiment: Experiment, config: Config, fleets: Iterable[str]) -> Iterator[EndpointLabels]:
     cells, endpoint = set(experiment.domain.cells), experiment.inject.endpoint
     for label in labels_of(config, fleets):

@@ -2,8 +2,7 @@
 
 The control slice is held against its own history: the last HISTORY_S, up to LAG_S ago. Two questions are asked of it.
 
-*Is there an incident?* A detector of Shiryaev and Roberts' kind over its answers, whose null is an error rate that is twice that of
-history, or a point above it, whichever is more: day and night do not alarm it. Between false alarms lie ALARM_ANSWERS answers on average at least.
+*Is there an incident?* The detector of errorrate.py says so.
 
 *Would a guard be true without it?* A guard is on the slice with the fault, and an incident makes it true as well. It is excused when both hold:
 
@@ -18,44 +17,27 @@ not an incident. It only ends as "environment" if control stays bad without any 
 from __future__ import annotations
 
 from collections import deque
-from math import exp, inf, log, log1p
 from typing import Final
 
+from shadowproxy.experiments.errorrate import (
+    ABOVE,
+    CHANCE,
+    HISTORY_LEAST,
+    HISTORY_S,
+    LAG_S,
+    RECENT_S,
+    Detector,
+    is_beyond,
+    tail,
+    tolerated_rate,
+)
 from shadowproxy.experiments.slicecounts import Counts, Slices, Window, bucket_of
-from shadowproxy.judge.detectors import log_add
-from shadowproxy.judge.special import log_betainc, log_sum_exp
-
-HISTORY_S: Final = 600.0
-"""Long against an incident, short against the tides of a day."""
 
 SLOT_S: Final = 1.0
-LAG_S: Final = 2.0
-"""An incident that begins must not become history before it is seen."""
-
-RECENT_S: Final = 5.0
-"""Over how long control is looked at to say that it is well again."""
+"""History is kept, and forgotten, by the second."""
 
 SILENCE_LEAST: Final = 3.0
 """Answers that are usual in RECENT_S, from which it is a bad sign that there is none: by chance it is so once in twenty times."""
-
-HISTORY_LEAST: Final = 100
-"""Answers of history before anything is held against it."""
-
-ALARM_ANSWERS: Final = 1e6
-"""Answers of the control slice between false alarms, were its error rate really double: about a day at ten a second."""
-
-FACTOR: Final = 2.0
-ABOVE: Final = 0.01
-"""What is not an incident: an error rate up to double that of history, or a hundredth more."""
-
-STEPS: Final = (2.0, 5.0, 20.0)
-"""Error rates that are watched for, as multiples of the greatest that is no incident."""
-
-CERTAIN_RATE: Final = 0.95
-"""The greatest error rate that is watched for."""
-
-CHANCE: Final = 0.1
-"""Of a single look that decides between a pause and an abort; either stops the fault."""
 
 STIR: Final = 0.25
 """The same of the last RECENT_S: at little traffic an incident begins with a single error of control, which is no rarer."""
@@ -75,18 +57,18 @@ class Environment:
         self._slots: deque[tuple[int, Counts]] = deque()
         self._fresh: deque[tuple[int, Counts]] = deque()
         self._history = Counts()
-        self._chains = [-inf] * len(STEPS)
+        self._detector = Detector()
         self._allowed = ABOVE
 
     def __repr__(self) -> str:
-        return f"Environment(history={self._history.errors} of {self._history.answered}, log_detector={self.log_detector:.3g})"
+        return f"Environment(history={self._history.errors} of {self._history.answered}, {self._detector})"
 
     def add(self, now: float, tick: Slices, *, is_paused: bool) -> None:
         """Count a tick. While the experiment is paused, nothing becomes history."""
         self._recent.add(now, tick)
         if is_paused:
             return
-        self._watch(tick.control)
+        self._detector.add(tick.control, tolerated_rate(self._history))
         slot = int(now / SLOT_S)
         if self._fresh and self._fresh[-1][0] == slot:
             self._fresh[-1][1].add(tick.control)
@@ -101,34 +83,10 @@ class Environment:
         while self._slots and self._slots[0][0] < slot - HISTORY_S / SLOT_S:
             self._history.subtract(self._slots.popleft()[1])
 
-    def _watch(self, control: Counts) -> None:
-        rate = self._tolerated()
-        if rate is None or not control.answered:
-            return
-        begun, others = log(control.answered), control.answered - control.errors
-        chains = []
-        for chain, step in zip(self._chains, STEPS, strict=True):
-            watched = max(rate, min(CERTAIN_RATE, rate * step))
-            chains.append(log_add(chain, begun) + control.errors * log(watched / rate) + others * (log1p(-watched) - log1p(-rate)))
-        self._chains = chains
-
-    def _tolerated(self) -> float | None:
-        """The greatest error rate of control that is no incident; None while there is too little history."""
-        history = self._history
-        if history.answered < HISTORY_LEAST:
-            return None
-        rate = (history.errors + 1) / (history.answered + 2)
-        return min(CERTAIN_RATE, max(FACTOR * rate, rate + ABOVE))
-
-    @property
-    def log_detector(self) -> float:
-        """The logarithm of the detector's value; -inf at first."""
-        return log_sum_exp(self._chains) - log(len(STEPS))
-
     @property
     def is_alarmed(self) -> bool:
         """Whether the control slice by itself says that there is an incident."""
-        return self.log_detector >= log(ALARM_ANSWERS)
+        return self._detector.is_alarmed
 
     @property
     def rates(self) -> tuple[float | None, float | None]:
@@ -141,12 +99,10 @@ class Environment:
         Without history that is what the guard allows which was excused last.
         """
         control = self._recent.slices.control
-        rate = control.error_rate
-        if rate is None:
+        if not control.answered:
             # Silence says something only where there were answers before.
             return self._usual_answers() < SILENCE_LEAST
-        tolerated = self._tolerated() or self._allowed
-        if rate > tolerated and tail(control.errors, control.answered, tolerated) <= CHANCE:
+        if is_beyond(control, tolerated_rate(self._history) or self._allowed):
             return False
         return not any(self._is_slower(control, q, RARE) for q in (0.5, 0.99))
 
@@ -161,7 +117,7 @@ class Environment:
 
     def resume(self) -> None:
         """The experiment goes on: what was unlike history is over, and is none of it."""
-        self._chains = [-inf] * len(STEPS)
+        self._detector.restart()
         self._fresh.clear()
         self._recent.clear()
 
@@ -209,14 +165,3 @@ class Environment:
         if history.answered < HISTORY_LEAST:
             return False
         return tail(control.errors, control.answered, (history.errors + 1) / (history.answered + 2)) <= chance
-
-
-def tail(successes: int, trials: int, chance: float) -> float:
-    """The probability of so many successes or more, of independent trials with that chance each."""
-    if successes <= 0:
-        return 1.0
-    if chance <= 0.0:
-        return 0.0
-    if chance >= 1.0:
-        return 1.0
-    return exp(log_betainc(successes, trials - successes + 1, chance))

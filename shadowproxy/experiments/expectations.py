@@ -18,8 +18,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import regex
-
+from shadowproxy.config.declare import NOT_GIVEN
+from shadowproxy.config.patterns import compile_search
 from shadowproxy.errors import Unreadable
 from shadowproxy.experiments.jsonpath import ABSENT, parse
 from shadowproxy.redaction.codings import decode
@@ -65,10 +65,7 @@ class Predicate:
         self._contains = expectation.contains
         self._path = parse(expectation.json) if expectation.json else None
         self._equals = expectation.equals
-        try:
-            self._pattern = regex.compile(expectation.regex) if expectation.regex else None
-        except (regex.error, RecursionError, OverflowError) as error:
-            raise ValueError(f"not a regular expression: {error}") from None
+        self._pattern = compile_search(expectation.regex) if expectation.regex else None
 
     @property
     def asks_bodies(self) -> bool:
@@ -146,7 +143,7 @@ class Predicate:
         except ValueError:
             return False
         found = self._path.find(document)
-        if self._equals is None:
+        if self._equals is NOT_GIVEN:
             return bool(found) and not any(value is ABSENT or value is None for value in found)
         return bool(found) and all(is_same(value, self._equals) for value in found)
 

@@ -113,7 +113,7 @@ def failed_condition(route: RoutePolicy, facts: Facts) -> str:
     if route.prefix and path != route.prefix and not path.startswith(route.prefix_slash):
         return f"path {_text(path)} is not {_text(route.prefix)} nor below {_text(route.prefix_slash)}"
     if route.methods and facts.method not in route.methods:
-        return f"method {_text(facts.method)} is not one of {_listed(route.methods)}"
+        return f"method {_text(facts.method)} is not one of {listed(route.methods)}"
     if route.host and facts.host != route.host:
         return f"host {_text(facts.host)} is not {_text(route.host)}"
     if route.host_suffix and not facts.host.endswith(route.host_suffix):
@@ -161,11 +161,12 @@ def _find_unit(mirror: MirrorPolicy, facts: Facts) -> tuple[str, bytes | None, f
         return "", None, None
     found = unit_of(mirror.unit, facts.path, facts.headers, facts.client, facts.trace_id)
     if not found:
-        return _place(mirror.unit), None, None
-    return _place(mirror.unit), found, point(found, mirror.salt)
+        return place_of(mirror.unit), None, None
+    return place_of(mirror.unit), found, point(found, mirror.salt)
 
 
-def _place(unit: Unit) -> str:
+def place_of(unit: Unit) -> str:
+    """Where a unit is looked for, in words."""
     kind, argument = unit
     if kind == "client":
         return "client address"
@@ -192,7 +193,7 @@ def _reason(mirror: MirrorPolicy, decided: int, facts: Facts, place: float | Non
     if decided == UPGRADE:
         return "upgrades go to live only"
     if decided == METHOD:
-        return f"method {_text(facts.method)} is not one of {_listed(mirror.methods)}"
+        return f"method {_text(facts.method)} is not one of {listed(mirror.methods)}"
     if decided == TOO_LARGE:
         return f"a body of {facts.length} bytes is over body_limit {mirror.body_limit}"
     at = f"the unit's point {place:.6f}" if place is not None else "any point"
@@ -208,7 +209,8 @@ def percent(share: float) -> str:
     return f"{share * 100:.6g} %"
 
 
-def _listed(words: frozenset[bytes]) -> str:
+def listed(words: frozenset[bytes]) -> str:
+    """Words in the order of the alphabet, with commas."""
     return ", ".join(sorted(map(_text, words)))
 
 

@@ -149,6 +149,11 @@ class Run:
         return numbers.sentence(said) if said else f"Nothing is known: the run {ENDINGS[self.state]}."
 
     @property
+    def look_back(self) -> str:
+        """What it would have touched of the requests before it began; empty where nobody looked."""
+        return str(part(self.document, "look_back").get("sentence") or "")
+
+    @property
     def ending(self) -> str:
         """How the run stands, and why where the verdict does not say it already."""
         reason = self.word("reason").strip().rstrip(".")

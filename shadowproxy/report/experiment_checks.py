@@ -1,8 +1,9 @@
-"""A run as tests that passed or failed: the hypothesis, each expectation, the steady state, each guard.
+"""A run as tests that passed or failed: the hypothesis, each expectation, the steady state, each guard, and each cell that must not be hit.
 
 * the hypothesis PASSED when it is upheld, FAILED when it is refuted, and is INVALID when something else went wrong meanwhile;
 * an expectation and a steady state PASSED when they held; UNDECIDED when nothing was looked at;
-* a guard FAILED when it has tripped, and PASSED when it looked and did not; UNDECIDED when it never had anything to look at.
+* a guard FAILED when it has tripped, and PASSED when it looked and did not; UNDECIDED when it never had anything to look at;
+* another cell FAILED when the fault did harm in it, and PASSED when it was watched and none was seen; UNDECIDED when it was not watched, or nobody can say why it failed.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from shadowproxy.judge import wording
 from shadowproxy.report import numbers
 from shadowproxy.report.checks import State
 from shadowproxy.report.document import number
-from shadowproxy.report.experiment import Verdict, count, objects
+from shadowproxy.report.experiment import Verdict, count, objects, part
 
 if TYPE_CHECKING:
     from shadowproxy.report.document import Plain
@@ -29,6 +31,7 @@ class Of(StrEnum):
     EXPECTATION = "expectation"
     STEADY = "steady state"
     GUARD = "guard"
+    CELL = "other cell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ def checks(run: Run) -> list[Check]:
     found += [_expectation(*both) for both in _with_file(run, "expectations", "expect")]
     found += [_steady(one) for one in run.parts("steady")]
     found += [_guard(*both) for both in _with_file(run, "guards", "guards")]
+    found += _contained(run)
     return _told_apart(found)
 
 
@@ -128,6 +132,41 @@ def _guard(guard: Plain, configured: Plain) -> Check:
     return Check(Of.GUARD, name, State.PASSED, said, amount(metric, worst), words[2], near)
 
 
+def _contained(run: Run) -> list[Check]:
+    """The cells that a confined fault must not hit."""
+    contained = part(run.result, "containment")
+    cells = [_cell(one, is_blamed=run.word("code") == "containment") for one in objects(contained.get("cells"))]
+    if contained and not cells and not run.document.get("is_dry"):
+        cells = [Check(Of.CELL, "all others", State.UNDECIDED, f"Not watched: {contained.get('unwatched') or 'nothing is known of them'}.")]
+    return cells
+
+
+def _cell(one: Plain, *, is_blamed: bool) -> Check:
+    name, rate, tolerated = str(one.get("cell", "")), number(one.get("error_rate")), number(one.get("tolerated"))
+    before = part(one, "before")
+    if not one.get("is_watched"):
+        said = f"Not watched: it had {wording.count(count(before.get('answers')), 'answer')} before the run, too few to tell what is usual."
+        return Check(Of.CELL, name, State.UNDECIDED, said, numbers.share(rate))
+    usual = f" Before the run it was {numbers.share(number(before.get('error_rate')))}."
+    found, bound, alarmed = numbers.share(rate), f"at most {numbers.share(tolerated)}", number(one.get("alarmed_rate"))
+    near = _ratio(rate if alarmed is None else alarmed, tolerated)
+    if alarmed is None:
+        return Check(
+            Of.CELL,
+            name,
+            State.PASSED,
+            f"No harm was seen in {wording.count(count(one.get('answers')), 'answer')}.{usual}",
+            found,
+            bound,
+            near,
+        )
+    if is_blamed and (number(one.get("detector")) or 0.0) >= (number(one.get("threshold")) or 0.0):
+        said = f"Failed on {numbers.share(alarmed)} of its requests, and no longer when nothing was injected.{usual}"
+        return Check(Of.CELL, name, State.FAILED, said, numbers.share(alarmed), bound, near)
+    said = f"Failed on {numbers.share(alarmed)} of its requests for a while; it is not shown that this was the fault's doing.{usual}"
+    return Check(Of.CELL, name, State.UNDECIDED, said, numbers.share(alarmed), bound, near)
+
+
 def _expectation(one: Plain, configured: Plain) -> Check:
     held, looked, wanted = count(one.get("held")), count(one.get("looked_at")), number(configured.get("share"))
     name = f"{one.get('route', '')}: {expected(configured)}"
@@ -149,8 +188,8 @@ def expected(configured: Plain) -> str:
     if configured.get("regex"):
         said.append(f"a body that matches {configured['regex']}")
     if configured.get("json"):
-        equals = configured.get("equals")
-        said.append(f"{configured['json']} is {'there' if equals is None else json.dumps(equals, ensure_ascii=False)}")
+        value = json.dumps(configured["equals"], ensure_ascii=False) if "equals" in configured else "there"
+        said.append(f"{configured['json']} is {value}")
     return " and ".join(said)
 
 

@@ -31,6 +31,11 @@ ADVICE: Final = {
 TRIPPED: Final = "A guard ended it before more could be shown. Find out why that bound was crossed before this fault is tried again."
 """What to do about a run that a guard has ended early."""
 
+LEAKED: Final = (
+    "The fault did harm outside the cells that it was confined to. Find what they share with the others before this is tried again."
+)
+"""What to do about a run that did harm in another cell."""
+
 
 def page(run: Run) -> str:
     """The whole document."""
@@ -50,6 +55,7 @@ def _article(run: Run) -> list[Markup | None]:
         _section("Latency", experiment_figures.latency(run)),
         _section("Over time", experiment_figures.over_time(run)),
         _section("Guards", experiment_tables.guards(found)),
+        _optional("Other cells", experiment_tables.cells(found)),
         _section("Expectations", experiment_tables.held(found, Of.EXPECTATION, "The experiment expected nothing of answers.")),
         _section("Steady state", experiment_tables.held(found, Of.STEADY, "No probe was watched.")),
         _section("Who was hit, and what it cost", experiment_tables.exposure(run), experiment_tables.budget(run)),
@@ -74,6 +80,8 @@ def _optional(title: str, content: Markup | None) -> Markup | None:
 
 def advice(run: Run) -> str:
     """What to do about a run that is over."""
+    if run.word("code") == "containment":
+        return LEAKED
     return TRIPPED if run.word("code").startswith("guard_") and run.verdict is Verdict.UNDECIDED else ADVICE[run.verdict]
 
 

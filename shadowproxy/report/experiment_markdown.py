@@ -108,6 +108,8 @@ def _timeline(run: Run) -> str:
 def _objections(run: Run) -> str:
     found = objects(run.document.get("admission"))[:ROWS]
     said = [f"* {'Overridden' if one.get('is_overridden') else 'Refused'}: {_said(str(one.get('sentence', '')))}\n" for one in found]
+    if past := run.look_back:
+        said.insert(0, f"* Before it began: {_said(past)}.\n")
     return f"**Admission:**\n\n{''.join(said)}" if said else ""
 
 

@@ -54,6 +54,7 @@ SCHEMA: Final[dict[str, Any]] = {
         "started": _TIME,
         "ended": _TIME,
         "units": {**_COUNT, "description": "Different units that got the fault."},
+        "look_back": {**_TEXT, "description": "What it would have touched of the requests before it began; empty where nobody looked."},
         "tests": {
             "type": "array",
             "items": {
@@ -96,6 +97,7 @@ def plain(run: Run) -> dict[str, Any]:
         "started": None if run.started is None else numbers.rfc3339(run.started),
         "ended": None if run.ended is None else numbers.rfc3339(run.ended),
         "units": count(run.document.get("units")),
+        "look_back": visible(run.look_back),
         "tests": [{"of": str(one.of), "name": one.name, "state": str(one.state), "sentence": visible(one.sentence)} for one in checks(run)],
         "overridden": [
             str(one.get("sentence", ""))

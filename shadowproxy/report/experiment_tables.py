@@ -79,6 +79,11 @@ def guards(found: Sequence[Check]) -> Markup:
     return table(("guard", "result", "#worst value", "#bound", "#of the bound"), rows)
 
 
+def cells(found: Sequence[Check]) -> Markup | None:
+    """The cells beside those with the fault, where it was confined."""
+    return held(found, Of.CELL, "") if any(one.of is Of.CELL for one in found) else None
+
+
 def held(found: Sequence[Check], of: Of, absent: str) -> Markup:
     """Expectations or the steady state; `absent` is what is said when there are none."""
     rows = [
@@ -150,10 +155,12 @@ def timeline(run: Run) -> Markup:
 
 
 def admission(run: Run) -> Markup | None:
-    """What spoke against the run, and was overridden or not."""
+    """What it would have touched of past requests, and what spoke against the run, and was overridden or not."""
     found = objects(run.document.get("admission"))
+    past = run.look_back
+    said = tag("p", f"{past[0].upper()}{past[1:]}.") if past else Markup("")
     if not found:
-        return None
+        return said or None
     rows = [
         [
             str(one.get("code", "")).replace("_", " "),
@@ -162,7 +169,7 @@ def admission(run: Run) -> Markup | None:
         ]
         for one in found
     ]
-    return table(("objection", "in a sentence", "result"), rows)
+    return Markup(said + table(("objection", "in a sentence", "result"), rows))
 
 
 def evidence(run: Run) -> Markup:
@@ -204,6 +211,7 @@ def how_to_read() -> Markup:
         ("Upheld", "means that all that was expected is shown to hold. Refuted: something that was expected is shown not to."),
         ("Undecided", "is neither: too little was seen. Environment: something else went wrong meanwhile, so it says nothing."),
         ("An interval", "holds at every moment of the run at once, so it is wider than one for a single look."),
+        ("Another cell", "is watched while the fault is confined to some. Harm there that ends with the fault refutes the hypothesis."),
         ("A guard", "ends the run when its bound is crossed for as long as it says."),
     )
     return tag("section", tag("h3", "How to read this"), tag("ul", [tag("li", tag("strong", name), " ", text) for name, text in said]))

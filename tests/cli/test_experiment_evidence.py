@@ -14,7 +14,7 @@ from shadowproxy.cli import client, experiment_evidence, main
 from shadowproxy.cli.experiment_evidence import FILES, MANIFEST, examine, in_journal, pack
 from shadowproxy.config.experiment_file import experiment_to_plain
 from shadowproxy.experiments.conductor import Conductor
-from shadowproxy.experiments.journal import Chain, canonical
+from shadowproxy.experiments.journal import Chain, alone, canonical
 from shadowproxy.report.experiment import Run
 from tests.experiments.test_replay import EXPERIMENT, STEADY, a_journal
 from tests.report.samples import NOW
@@ -165,6 +165,20 @@ def test_a_file_that_was_made_anew_is_seen_by_its_head(packed: Path) -> None:
     assert set(bad(packed, head="0" * 64)) == {"head"}
 
 
+def test_a_run_that_a_later_process_closed(packed: Path) -> None:
+    """It was given no result: the entries say what it leads to. One that says so of a run with another end is forged."""
+    run, lines, _ = a_run()
+    chain, closed = Chain(), []
+    for entry in map(alone, lines):
+        body = {"state": "aborted", "code": "restart", "document": {}} if entry.kind == "ended" else entry.body
+        closed.append(chain.write(entry.time, RUN, entry.kind, canonical(body)))
+    document = run.document | {"result": {}, "journal": {"entries": len(closed), "head": chain.head}}
+    pack(packed, Run(document, NOW, ""), closed)
+    assert bad(packed) == {}
+    pack(packed, Run(run.document | {"result": {}}, NOW, ""), lines)
+    assert set(bad(packed)) == {"outcome"}
+
+
 def test_against_the_whole_journal(packed: Path, tmp_path: Path) -> None:
     """Entries are looked for in it, and its own chain is verified."""
     _, _, whole = a_run()
@@ -175,6 +189,35 @@ def test_against_the_whole_journal(packed: Path, tmp_path: Path) -> None:
     assert "are not in it" in in_journal(packed, journal).sentence
     journal.write_bytes(b"".join(line + b"\n" for line in whole[1:]))
     assert "broken at line 1" in in_journal(packed, journal).sentence
+
+
+def test_against_a_journal_of_segments(packed: Path, tmp_path: Path) -> None:
+    """The path of the present one is enough; where the oldest are gone, it says from where on the chain holds."""
+    _, _, whole = a_run()
+    chain, names = Chain(), ["j.000002.jsonl", "j.000003.jsonl", "j.jsonl"]
+    before = [chain.write(1.0, "gone-1", "tick", "{}") for _ in range(6)]
+    (tmp_path / "j.000001.jsonl").write_bytes(b"".join(line + b"\n" for line in before))
+    for number, name in enumerate(names):
+        part = map(alone, whole[number * 10 : number * 10 + 10 if number < 2 else None])
+        header = chain.write_header(1.0, number + 2, {}, {})
+        lines = [header, *(chain.write(entry.time, entry.run, entry.kind, canonical(entry.body)) for entry in part)]
+        (tmp_path / name).write_bytes(b"".join(line + b"\n" for line in lines))
+    journal = tmp_path / "j.jsonl"
+    ours = [line for name in names for line in (tmp_path / name).read_bytes().splitlines() if alone(line).run == RUN]
+    run, _, _ = a_run()
+    pack(packed, run, ours)
+    assert in_journal(packed, journal).sentence == f"all {len(ours)} entries are in it, and its chain holds"
+    (tmp_path / "j.000001.jsonl").unlink()
+    assert in_journal(packed, journal).sentence.endswith("its chain holds from entry 7 on, where what is kept of it begins")
+    (tmp_path / "j.000003.jsonl").write_bytes(b"x\n")
+    assert "j.000003.jsonl is broken at line 1" in in_journal(packed, journal).sentence
+    (tmp_path / "j.000003.jsonl").unlink()
+    assert exit_code_of(packed, journal) == 1
+
+
+def exit_code_of(packed: Path, journal: Path) -> int:
+    """The exit code of the command."""
+    return main.main(["experiment", "verify", str(packed), "--journal", str(journal)])
 
 
 class Known:

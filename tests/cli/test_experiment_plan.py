@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shadowproxy.cli.main import main
+from tests.cli.conftest import served
 from tests.control.governed import plain
 
 if TYPE_CHECKING:
@@ -77,3 +78,6 @@ def test_a_plan_with_an_instance(command: Run, proxy: SupervisedProxy, file: str
     assert result.returncode == 1
     assert "nothing can be seen" in result.stdout
     assert "it may begin now" in result.stdout
+    assert "nothing is known of past requests: none is remembered yet" in result.stdout
+    served(proxy, 1)
+    assert "over the last request (" in command("experiment", "plan", file).stdout

@@ -27,6 +27,11 @@ DOCUMENT: dict[str, Any] = {
     "listeners": [{"name": "[red]front", "configured": "x", "address": "h:1", "tls": True}],
     "workers": [{"slot": 0, "pid": 8, "state": "ready", "generation": 3, "is_silent": True}],
     "mirrors": {"a/b": {"eligible": 1, "pending": 0, "fates": {}, "is_conserved": False, "range": 0.5, "breakers": {"open": 1}, "in_flight": 0}},
+    "experiments": [
+        {"id": "slow-1", "owner": "a[b]", "state": "running", "is_dry": True, "percent": 5.0, "seconds": 12.5, "duration": 90.0},
+        {"id": "next-1", "owner": "c", "state": "admitted", "is_dry": False, "percent": 0.0, "seconds": None, "duration": 90.0},
+    ],
+    "rollouts": [{"route": "all", "to": "new", "state": "paused", "percent": 25.0, "lacking": "its bake ends in 5 s"}],
     "leaks": {"total": 3, "blamed": [{"service": "cart\x1b[31m", "calls": 2, "consequences": 1}]},
 }  # fmt: skip
 
@@ -52,6 +57,9 @@ def test_trouble_is_said_aloud() -> None:
         "ready, silent",
         "[red]front",
         "https://h:1",
+        "experiment slow-1 of a[b]: running, dry, 5 %, 12s of 1m 30s",
+        "experiment next-1 of c: admitted, 0 %, has not begun",
+        "rollout all to new: paused, 25 %, its bake ends in 5 s",
         "lost tags: 3 calls of tagged traces had no tag, dropped by cart\\x1b[31m",
     ):
         assert words in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import strategies as st
@@ -63,7 +64,8 @@ def plain_configs(draw: st.DrawFn) -> dict[str, Any]:
     }
     config["sinks"] = {name: draw(_sinks()) for name in SINKS}
     config["routes"] = [draw(_routes(number)) for number in range(draw(st.integers(1, 3)))]
-    return config
+    # The tests may spoil what they got; what is drawn again must not be spoilt by them.
+    return deepcopy(config)
 
 
 @st.composite
@@ -249,10 +251,11 @@ def _numbers(shape: Shape, metadata: Mapping[str, Any]) -> st.SearchStrategy[Any
         thousandths = st.integers(0, 100_000)
         return thousandths.map(lambda n: n / 1000) | thousandths.map(lambda n: f"{n / 1000}%")
     if shape.kind == "duration":
-        seconds = st.floats(low or 0, high or 10_000)
+        seconds = st.floats(low or 0, high or max(10_000, 10 * (low or 0)))
         return seconds if high or (low or 0) > 0.15 else seconds | st.sampled_from(["150ms", "5s", "2m", "1h30m"])
     if shape.kind == "size":
-        return st.integers(int(low or 0), int(high or 2**40)) | st.sampled_from(["64KiB", "1024B", "100kB"])
+        sizes = ["64KiB", "100kB", *(["1024B"] if (low or 0) <= 1024 else [])]
+        return st.integers(int(low or 0), int(high or 2**40)) | st.sampled_from(sizes)
     if shape.kind == "number":
         return st.floats(low, high)
     words = st.just(metadata["keyword"]) if "keyword" in metadata else st.nothing()

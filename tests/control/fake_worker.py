@@ -4,7 +4,7 @@ fake_worker.py MODE --channel FD --words FD --slot N --listener NAME=FD ...
 
 MODE is one of
     good      applies, confirms, reports, drains
-    mute      never confirms kill or resume
+    mute      never confirms kill or resume, nor says what it remembers
     exit      exits at once with status 3
     refuse    refuses every policy
     refuse2   refuses every policy but the first
@@ -72,6 +72,8 @@ class FakeWorker:
                 self.apply(message)
             case "kill" | "resume" if self.mode != "mute":
                 self.send({"type": "done", "id": message["id"]})
+            case "recent" if self.mode != "mute":
+                self.send({"type": "remembered", "id": message["id"], "times": ""})
             case "drain" if self.mode != "stubborn":
                 self.finish()
                 self.is_over = True

@@ -115,7 +115,7 @@ def full_tally() -> dict[str, Any]:
             }
         },
         "refusals": {"no_route": 1},
-        "fleets": {"live": {"http://h:1": {"outstanding": 1, "idle": 2, "open": 3, "connects": 4, "failures": {"reset": 5}, "is_ejected": True}}},
+        "fleets": {"live": {"http://h:1": {"outstanding": 1, "idle": 2, "open": 3, "connects": 4, "failures": {"reset": 5}, "is_ejected": True, "ended": 9, "errors": 5}}},
         "clients": {"accepted": 5, "open": 2, "requests": 6, "turned_away": 1},
         "process": {"cpu_seconds": 1.5, "rss_bytes": 100, "lag_ns": {"10": 1}, "errors": 1},
         "access_dropped": 3,
@@ -138,6 +138,7 @@ def test_everything_in_a_tally_is_counted_twice_when_it_comes_twice() -> None:
     assert counts.pending("a/s") == 1
     assert next(counts.mirror_accounts("a/s")).range == 0.5
     assert counts.endpoints()["live", "http://h:1"].open == 3
+    assert (counts.endpoint_ended["live", "http://h:1"], counts.endpoint_errors["live", "http://h:1"]) == (18, 10)
     assert counts.connects["live", "http://h:1"] == 8
     assert counts.endpoint_failures["live", "http://h:1", "reset"] == 10
     assert counts.clients["requests"] == 12

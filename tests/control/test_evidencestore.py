@@ -102,6 +102,22 @@ async def test_what_one_process_wrote_the_next_goes_on_with(tmp_path: Path) -> N
     assert "2 of 2" in repr(second.store)
 
 
+async def test_evidence_that_begins_anew_before_it_was_written_leaves_its_verdict(tmp_path: Path) -> None:
+    """Who asks for it right after the start finds, after a kill, what was known before."""
+    rows = Rows()
+    first = Process(rows, config(tmp_path, "a"))
+    await first.store.restore()
+    first.see("a", **{"200,500": 40})
+    first.judging.restart("a/shadow", "somebody asked for it")
+    assert await first.store.save()
+    second = Process(rows, config(tmp_path, "a"))
+    await second.store.restore()
+    (case,) = second.judging.cases
+    assert (second.pairs(), case.epoch) == ({"a": 0}, 2)
+    assert case.previous is not None
+    assert case.previous.pairs == 40
+
+
 async def test_only_what_has_changed_is_written(tmp_path: Path) -> None:
     """A quiet mirror costs nothing, and neither does one that was just read."""
     rows = Rows()

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shadowproxy.config import from_plain
+from shadowproxy.control.playback import verdict_of
 from shadowproxy.errors import ExperimentRefused, StateError
 from shadowproxy.experiments.journal import first_broken
 from shadowproxy.experiments.lifecycle import State
+from tests.control.asked import Asked, answer, asked
 from tests.control.conftest import Start, plain, until
 from tests.control.governed import ACTOR, experiment, exposure, leases_of, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shadowproxy.config.experiment import Experiment
     from shadowproxy.control.supervisor import Supervisor
     from shadowproxy.dataplane.messages import Message
 
@@ -83,14 +86,14 @@ async def test_the_verdict_is_replayed_bit_for_bit(start: Start) -> None:
         await asyncio.sleep(0.03)
     await until(lambda: run.life.has_ended, "its time is over")
     await entries(supervisor, run.id)
-    again = await supervisor.governor.replay(run)
+    again = await verdict_of(run, supervisor.governor.journal)
     assert again["is_same"]
     assert json.dumps(again["result"], sort_keys=True) == json.dumps(run.document()["result"], sort_keys=True)
     path = supervisor.governor.journal.path
     raw = path.read_bytes()
     path.write_bytes(raw.replace(b'"requests":10', b'"requests":11', 1))
     with pytest.raises(StateError, match="line"):
-        await supervisor.governor.replay(run)
+        await verdict_of(run, supervisor.governor.journal)
     path.write_bytes(raw)
 
 
@@ -119,6 +122,9 @@ async def test_what_a_worker_tells_late_is_counted_and_judged_no_more(start: Sta
     assert json.dumps(run.document()["result"]) == result
     assert [one["kind"] for one in await entries(supervisor, run.id)][-1] == "late"
     assert run.reason == "stopped by token:test: enough"
+    assert run.result["verdict"] == "undecided"
+    assert " s of 60 s: stopped by token:test: enough; by then 0 of 10 answers failed with the fault" in run.result["sentence"]
+    assert (await verdict_of(run, supervisor.governor.journal))["is_same"]
 
 
 async def test_what_is_of_no_run_or_another_epoch_is_nothing(start: Start) -> None:
@@ -193,6 +199,7 @@ async def test_the_kill_switch_ends_every_run(start: Start, tmp_path: Path, how:
         file.touch()
     await until(lambda: one.life.has_ended, "it is killed")
     assert (one.state, one.code) == (State.KILLED, "kill_switch")
+    assert "the kill switch was pulled by" in one.result["sentence"]
     assert not leases_of(supervisor)
     with pytest.raises(ExperimentRefused, match="kill switch"):
         await supervisor.governor.submit(experiment(), ACTOR)
@@ -323,10 +330,42 @@ async def test_nothing_survives_a_restart(start: Start) -> None:
     assert not leases_of(second)
     document = found.document()
     assert (document["epoch"], document["units"], document["seen"]) == (1, 1, 10)
+    assert "ended without ending it" in document["result"]["sentence"]
+    assert "by then 0 of 10 answers failed with the fault" in document["result"]["sentence"]
+    await until(lambda: not second.governor.journal.waiting, "its end is written")
+    assert (await verdict_of(found, second.governor.journal))["is_same"]
     again = await running(second)
     assert (again.id, again.epoch) == ("slow-2", 2)
     kinds = [one["body"]["code"] for one in await entries(second, "slow-1") if one["kind"] == "ended"]
     assert kinds == ["restart"]
+
+
+async def test_what_a_dead_control_left_is_closed_as_that_and_nothing_else(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it is worked out what was known of it, neither the kill switch nor the silence of whoever waited for it ends it in another way."""
+    first = await start()
+    run = await first.governor.submit(experiment(), ACTOR, attached_s=2)
+    await until(lambda: run.is_running, "it runs")
+    await entries(first, run.id)
+    first.governor.journal.close()
+    first.governor.journal.problem = "dead"
+    await first.end()
+    asked, known = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> None:
+        asked.set()
+        await known.wait()
+
+    monkeypatch.setattr("shadowproxy.control.experiments.known_of", slow)
+    second = await start()
+    await asked.wait()
+    second.governor._end_abandoned(0.5)
+    second.governor.kill("pulled")
+    assert not second.governor.runs
+    known.set()
+    await until(lambda: bool(second.governor.runs) and not second.governor.active, "it is closed")
+    found = second.governor.find("slow-1")
+    assert found is not None
+    assert (found.code, found.attachment is not None) == ("restart", True)
 
 
 @pytest.mark.parametrize("lost", ["store", "journal"])
@@ -391,19 +430,80 @@ async def test_a_corrupt_journal_at_the_start_lets_nothing_begin(start: Start, t
     await running(supervisor)
 
 
-async def test_a_system_that_is_not_well_is_left_alone(start: Start) -> None:
-    """A steady state that does not hold before the first fault: it never begins."""
+def on_orders(server: Asked, **bounds: Any) -> Experiment:
+    """An experiment whose steady state is the rate that `server` tells."""
+    probes = [{"name": "orders", "url": f"{server.url}/stats", "json": "$.rate", "every": "100ms"}]
+    return experiment(probes=probes, steady_state=[{"probe": "orders", **bounds}])
+
+
+async def test_nothing_is_admitted_while_the_system_is_not_well(start: Start) -> None:
+    """A refusal like any other, with the value and its range, on record; no reason overrules it, and a plan says it too."""
     supervisor = await start()
-    run = await supervisor.governor.submit(
-        experiment(
-            probes=[{"name": "orders", "url": "http://127.0.0.1:9/x", "timeout": "100ms"}],
-            steady_state=[{"probe": "orders", "above": 1}],
-        ),
-        ACTOR,
-    )
-    await until(lambda: run.life.has_ended, "it ends")
+    governor = supervisor.governor
+    async with asked(answer({"rate": 3})) as server:
+        unwell = on_orders(server, above=5)
+        with pytest.raises(ExperimentRefused) as refused:
+            await governor.submit(unwell, ACTOR, force="we must know today")
+        (one,) = refused.value.refusals
+        assert one == {"code": "steady_state", "sentence": "probe orders is 3, and must be at least 5", "is_overridden": False}
+        assert not (await governor.check(unwell)).is_admitted
+        assert (await governor.check(on_orders(server, above=2))).is_admitted
+    assert not governor.runs
+    await until(lambda: not governor.journal.waiting, "the journal is written")
+    (refusal,) = [json.loads(line) for line in governor.journal.lines("")]
+    assert refusal["body"]["force"] == "we must know today"
+    assert refusal["body"]["admission"] == refused.value.refusals
+
+
+async def test_it_is_looked_at_again_before_the_first_fault(start: Start) -> None:
+    """What was well when it was asked for, and is not any more when it is to be armed, never begins."""
+    supervisor = await start()
+    said = [answer({"rate": 9})]
+    async with asked(lambda _: said.pop() if said else answer({"rate": 3})) as server:
+        run = await supervisor.governor.submit(on_orders(server, above=5), ACTOR)
+        await until(lambda: run.life.has_ended, "it ends")
     assert (run.state, run.code, run.started) == (State.ABORTED, "steady_state", None)
+    assert run.reason == "probe orders is 3, and must be at least 5"
     assert not leases_of(supervisor)
+
+
+async def test_two_that_are_asked_for_at_once_do_not_share_a_number(start: Start) -> None:
+    """However long their probes take to answer."""
+    supervisor = await start()
+    async with asked(answer({"rate": 9})) as server:
+        both = [supervisor.governor.submit(on_orders(server, above=5), ACTOR) for _ in range(2)]
+        answers = await asyncio.gather(*both, return_exceptions=True)
+    assert sum(isinstance(one, ExperimentRefused) for one in answers) == 1
+    assert [run.id for run in supervisor.governor.runs] == ["slow-1"]
+
+
+async def test_an_attached_run_ends_with_the_command_that_waits_for_it(start: Start) -> None:
+    """Whoever else looks keeps nothing alive, control's own lateness ends nothing, and a word in time does."""
+    supervisor = await start(experiments={"at_once": 2})
+    governor = supervisor.governor
+    run = await governor.submit(experiment(), ACTOR, attached_s=3600)
+    other = await governor.submit(experiment(name="other"), ACTOR, force="beside it")
+    await until(lambda: run.is_running and other.is_running, "both run")
+    governor._end_abandoned(1e6)
+    assert run.is_running
+    for _ in range(7000):
+        governor._end_abandoned(0.5)
+    run.document()
+    assert governor.find(run.id) is run
+    governor.keep(run)
+    for _ in range(7000):
+        governor._end_abandoned(0.5)
+    assert run.is_running
+    for _ in range(300):
+        governor._end_abandoned(0.5)
+    assert (run.state, run.code) == (State.ABORTED, "client_gone")
+    assert "not heard of for 3600 s" in run.reason
+    assert len(leases_of(supervisor)) == 1
+    assert other.is_running
+    governor.keep(run)
+    governor.keep(other)
+    assert run.life.has_ended
+    assert (await entries(supervisor, run.id))[0]["body"]["attached"] == 3600
 
 
 async def test_whoever_is_told_keeps_no_run_from_its_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,24 @@ async def test_the_lines_of_one_run(journal: Journal) -> None:
     assert not list(journal.lines("c"))
 
 
+async def test_who_reads_right_after_can_wait_for_the_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that was queued is there then, whoever else waits for it too; where nothing waits, so does nobody."""
+    await journal.caught_up()
+    for number in range(20):
+        journal.append("a-1", "tick", {"number": number})
+    await asyncio.gather(journal.caught_up(), journal.caught_up(), journal.write("a-1", "ended", {}), journal.caught_up())
+    assert len(list(journal.entries("a-1"))) == 21
+
+    blocked = threading.Event()
+    monkeypatch.setattr("shadowproxy.control.journal.os.fsync", lambda _: blocked.wait())
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    journal.append("a-1", "tick", {})
+    await journal.caught_up()
+    assert journal.of("a-1")[0] == 21, "it was waited for, and given up"
+    blocked.set()
+    await until(lambda: journal.of("a-1")[0] == 22, "the disk is back")
+
+
 async def test_nothing_is_there_before_the_first(tmp_path: Path) -> None:
     """A journal that has not been read takes nothing, and a file that is not there has no lines."""
     journal = Journal(tmp_path / "a.jsonl")

@@ -164,6 +164,33 @@ async def test_one_that_hangs_does_not_hold_up_the_others() -> None:
             assert prober.problems() == {"slow": "no answer within 0.06 s"}
 
 
+async def test_a_look_asks_once_and_says_what_is_soon_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds, values that are missing, and baselines of a Prometheus; not what takes longer, nor what must be watched first."""
+    monkeypatch.setattr("shadowproxy.control.probes.LOOK_S", 0.5)
+
+    def past(question: Question) -> Any:
+        return answer(matrix(10, 10, 10)) if question.path.endswith("query_range") else number(20)
+
+    async with asked(answer({"rate": 3})) as server, asked(past) as prometheus, asked() as hanging:
+        made = experiment(
+            orders(server), promql(prometheus, name="sold"), orders(hanging, name="slow"), orders(server, name="lost", json="$.lost"),
+            steady=[
+                {"probe": "orders", "above": 5, "within": 10, "baseline": "1h"}, {"probe": "sold", "within": 50}, {"probe": "slow", "above": 1},
+                {"probe": "lost", "above": 1},
+            ],
+        )  # fmt: skip
+        async with probing(made) as prober:
+            assert await prober.look() == [
+                "probe orders is 3, and must be at least 5",
+                "probe sold is 20, and must be from 5 to 15",
+                "probe lost has no value: there is nothing at $.lost",
+            ]
+        assert len(server.questions) == 2
+    async with asked(answer({"rate": 3})) as server, probing(experiment(orders(server))) as prober:
+        assert await prober.look() == []
+        assert not server.questions, "nothing is asked of its steady state"
+
+
 async def test_a_run_does_not_begin_while_the_system_is_not_well() -> None:
     """Each bound that does not hold is a sentence, and so is a value that is not known."""
     async with asked(answer({"rate": 3})) as server, asked(answer(b"", 500)) as broken:

@@ -15,7 +15,10 @@ from tests.control.governed import experiment, plain
 def past_of(*told: tuple[str, str, dict[str, Any]]) -> Past:
     """What is known after these entries of (run, kind, body)."""
     chain, past = Chain(), Past()
-    lines = [chain.write(float(number), run, kind, canonical(body)) for number, (run, kind, body) in enumerate(told, start=1)]
+    lines = [
+        chain.write_header(number, 2, body, {}) if kind == "segment" else chain.write(float(number), run, kind, canonical(body))
+        for number, (run, kind, body) in enumerate(told, start=1)
+    ]
     for entry in read(lines):
         past.visit(entry)
     return past
@@ -106,6 +109,20 @@ def test_a_journal_brings_runs_back() -> None:
     assert third.epoch == 0
 
 
+def test_a_segment_stands_for_the_ticks_before_it() -> None:
+    """Milestones and the header bring back what all entries did, and what follows is added; numbers and epoch of runs that are gone stay."""
+    counts = {"faults": {"abort": 2}, "unharmed": {"every": 1}, "seen": 3, "hit": 3, "outside": 5, "units": 2, "repeats": 1}
+    milestones = [("slow-7", "admitted", admitted()), ("slow-7", "armed", {"epoch": 4})]
+    tick = ("slow-7", "tick", {"counts": counts})
+    long = past_of(*milestones, tick, tick)
+    standing = long.standing(long.runs.values())
+    assert standing["epoch"] == 4
+    short = past_of(*milestones, ("", "segment", standing), tick)
+    assert short.runs["slow-7"].totals.plain() == past_of(*milestones, tick, tick, tick).runs["slow-7"].totals.plain()
+    gone = past_of(("", "segment", standing | {"totals": {"slow-6": counts}}))
+    assert (gone.epoch, gone.numbers, gone.runs) == (4, {"slow": 7}, {})
+
+
 def test_an_entry_of_another_version_is_passed_over() -> None:
     """It must not keep experiments from running."""
     past = past_of(
@@ -129,3 +146,13 @@ def test_old_runs_are_forgotten_first() -> None:
     assert len(past.runs) == RUNS_KEPT
     assert "slow-1" not in past.runs
     assert past.numbers["slow"] == RUNS_KEPT + 19
+
+
+def test_what_it_would_have_touched_comes_back_from_the_journal() -> None:
+    """As it was told when the run was admitted; a journal of an earlier version has none of it."""
+    found = {"requests": 1, "sentence": "over the last request (1 s) this would have touched none"}
+    past = past_of(("slow-1", "admitted", admitted() | {"look_back": found}), ("fast-1", "admitted", admitted(name="fast")))
+    assert past.unread == 0
+    assert past.runs["slow-1"].document()["look_back"] == found
+    assert past.runs["fast-1"].document()["look_back"] is None
+    assert "look_back" not in past.runs["slow-1"].summary()

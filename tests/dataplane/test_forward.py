@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from shadowproxy.dataplane import outcome
 from shadowproxy.dataplane.leg import Leg
 from tests.dataplane.room import ANSWER, Room
+from tests.kit import network
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.upstream import UpstreamConnection
@@ -92,7 +94,7 @@ def test_least_outstanding_prefers_who_has_less_to_do() -> None:
     """However the turn stands."""
     room = _room(2)
     fleet = room.worker.fleets["live"]
-    fleet.endpoints[0].outstanding = 5
+    fleet.endpoints[0].begun = 5
     for _ in range(3):
         fleet.dispatch(Waiting(), 0)
     assert [len(endpoint.waiting) for endpoint in fleet.endpoints] == [0, 3]
@@ -145,7 +147,7 @@ def test_a_fleet_that_left_the_config_keeps_nothing() -> None:
     busy, idle = room.upstream("live"), room.upstream("live")
     leg = Waiting()
     old.endpoints[0].idle.remove(busy.connection)  # type: ignore[arg-type]
-    old.endpoints[0].outstanding += 1
+    old.endpoints[0].begun += 1
     busy.connection.use(leg)  # type: ignore[union-attr]
     leg.on_connection(busy.connection)  # type: ignore[arg-type]
     room.configure({"name": "all", "live": "live"}, fleets={"live": {"endpoints": ["http://127.0.0.1:9009"]}})
@@ -179,3 +181,17 @@ def test_endpoints_know_their_address(url: str, authority: bytes, port: int, is_
     (endpoint,) = room.worker.fleets["live"].endpoints
     assert (endpoint.authority, endpoint.port, endpoint.is_tls) == (authority, port, is_tls)
     assert repr(room.worker.fleets["live"]) == f"FleetRuntime(live, [Endpoint({url}, outstanding=0, idle=0, waiting=0)])"
+
+
+async def test_a_connection_that_cannot_be_opened_counts_as_an_error_of_its_endpoint() -> None:
+    """A try that failed: nothing is outstanding, and the next report begins anew."""
+    room = Room({"name": "all", "live": "live"}, fleets={"live": {"endpoints": [f"http://127.0.0.1:{network.free_port()}"]}})
+    leg = Waiting()
+    room.worker.fleets["live"].max_connections = 1
+    assert room.worker.fleets["live"].dispatch(leg, 0)
+    async with asyncio.timeout(10):
+        while not leg.ended:
+            await asyncio.sleep(0.001)
+    (endpoint,) = room.worker.fleets["live"].endpoints
+    reports = [endpoint.report() for _ in range(2)]
+    assert (leg.ended, [(one["ended"], one["errors"], one["outstanding"]) for one in reports]) == (outcome.REFUSED, [(1, 1, 0), (0, 0, 0)])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from shadowproxy.config.model import Forwarded
 from shadowproxy.dataplane.forwarded import VIA_LIMIT, ForwardedFields, is_looping, networks, plain_address
-from shadowproxy.dataplane.request_head import RequestHead, RequestHeads
+from shadowproxy.dataplane.request_head import RequestHeads
+
+if TYPE_CHECKING:
+    from shadowproxy.dataplane.request_lines import RequestHead
 
 TRUSTED = networks(("10.0.0.0/8", "fd00::/8"))
 SAID = ("X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: https", "Forwarded: for=1.1.1.1", "X-Real-IP: 1.1.1.1", "Via: 1.0 cdn")

@@ -11,7 +11,7 @@ from shadowproxy.config import load_text
 from shadowproxy.dataplane.exchange import Exchange
 from shadowproxy.dataplane.gate import Gate, gate_of, without_passport
 from shadowproxy.dataplane.messages import TRACES_BYTES
-from shadowproxy.dataplane.request_head import RequestHead, RequestHeads
+from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.dataplane.traces import Traces
 from shadowproxy.errors import BadRequest, PassportRefused
 from shadowproxy.passports import Request, Terms, mint
@@ -19,6 +19,7 @@ from tests.dataplane.room import Room
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.accept import ClientConnection
+    from shadowproxy.dataplane.request_lines import RequestHead
 
 TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = b"traceparent: 00-" + TRACE + b"-00f067aa0ba902b7-01"
@@ -47,7 +48,7 @@ routes: [{{live: live}}]
 def exchange(request: RequestHead, address: str = "192.0.2.1") -> Exchange:
     """A request from an address."""
     side = Room().client(address)
-    return Exchange(cast("ClientConnection", side.connection), (b"GET", b"/a?b=1", b"/a", request), time.monotonic_ns())
+    return Exchange(cast("ClientConnection", side.connection), (b"GET", b"/a?b=1", b"/a", request), time.monotonic_ns(), b"")
 
 
 def test_a_listener_that_asks_nothing_has_no_gate() -> None:

@@ -13,7 +13,7 @@ from tests.dataplane.room import ANSWER, MIRRORED, REQUEST, Room, Side
 
 if TYPE_CHECKING:
     from shadowproxy.dataplane.exchange import Exchange
-    from shadowproxy.dataplane.response_head import ResponseHead
+    from shadowproxy.dataplane.response_lines import ResponseHead
 
 
 class Diary(Part):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shadowproxy.dataplane import request_head
 from shadowproxy.dataplane.head import BLOCK_BYTES_LIMIT, BLOCKS_LIMIT, CHUNKED, LINE_BYTES_LIMIT
-from shadowproxy.dataplane.request_head import METHODS, HeadProbe, RequestHead, RequestHeads
+from shadowproxy.dataplane.request_head import METHODS, HeadProbe, RequestHeads
+from shadowproxy.dataplane.request_lines import RequestHead
 from shadowproxy.errors import BadRequest
 from shadowproxy.policy.tenancy import READ_METHODS
 
@@ -33,20 +34,24 @@ def _verdict(reader: RequestHeads, head: bytes) -> Any:
         method, target, path, fields = reader.read(head)
     except BadRequest as error:
         return error.status, error.code
-    slots = {name: getattr(fields, name) for name in RequestHead.__slots__ if name != "copies"}
-    return method, target, path, slots
+    return method, target, path, _slots(fields)
+
+
+def _slots(fields: RequestHead) -> dict[str, Any]:
+    return {name: getattr(fields, name) for name in {*RequestHead.__slots__, "lines"} - {"copies", "_lines"}}
 
 
 def _read(*lines: str, start: str = "GET /x HTTP/1.1", host: str = "Host: shop.example") -> RequestHead:
     return _reader().read(_head(start, *lines, host=host))[3]
 
 
+@pytest.mark.parametrize("times", [1, 4])
 @pytest.mark.parametrize("separator", [b"\r\n", b""])
-def test_remembering_changes_no_verdict(separator: bytes) -> None:
+def test_remembering_changes_no_verdict(separator: bytes, times: int) -> None:
     """For every byte value in every place of a head: a reader that has seen the fields says what a fresh one says."""
     base = _head("GET /a?b HTTP/1.1", "X-User: u7", "Cookie: a=b")
     warm = _reader()
-    for _ in range(2):
+    for _ in range(times):
         warm.read(base)
     for place in range(len(base)):
         for value in range(256):
@@ -91,7 +96,7 @@ def test_methods_of_other_protocols_are_not_remembered(method: bytes) -> None:
     assert method not in METHODS
     head = _head(f"{method.decode()} /x HTTP/1.1", "A: 1")
     warm = _reader()
-    for _ in range(2):
+    for _ in range(4):
         warm.read(_head("GET /x HTTP/1.1", "A: 1"))
     assert _verdict(warm, head) == _verdict(_reader(), head)
     assert _verdict(warm, head)[0] in (400, 501, b"SOURCE")
@@ -104,21 +109,21 @@ def test_safe_methods_are_methods() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what comes twice is kept, a long head or line never, and a reader that is full starts anew."""
+    """Only what comes again and again is kept, a long head or line never, and a reader that is full starts anew."""
     reader = _reader()
     for number in range(BLOCKS_LIMIT + 5):
-        for _ in range(2):
+        for _ in range(4):
             reader.read(_head("GET / HTTP/1.1", f"X: {number}"))
         assert len(reader._blocks) <= BLOCKS_LIMIT
     assert len(reader._blocks) == 5
-    for _ in range(3):
+    for _ in range(5):
         reader.read(_head("GET / HTTP/1.1", "X: " + "y" * BLOCK_BYTES_LIMIT))
     assert len(reader._blocks) == 5
     assert all(len(line) <= LINE_BYTES_LIMIT for line in reader._meanings)
     monkeypatch.setattr(request_head, "LINES_LIMIT", 4)
     monkeypatch.setattr(request_head, "SPELLINGS_LIMIT", 4)
     for number in range(30):
-        for _ in range(2):
+        for _ in range(4):
             reader.read(_head("GET / HTTP/1.1", f"X-{number}: 1"))
     assert len(reader._meanings) <= 4
     assert len(reader._spellings) <= 4
@@ -127,7 +132,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_heads_that_come_once_push_nothing_out() -> None:
     """A client that never repeats itself costs those that do nothing."""
     reader = _reader()
-    for _ in range(2):
+    for _ in range(4):
         reader.read(_head("GET / HTTP/1.1", "A: 1"))
     for number in range(3 * BLOCKS_LIMIT):
         reader.read(_head("GET / HTTP/1.1", f"X: {number}"))
@@ -250,18 +255,32 @@ def test_a_head_shows_itself() -> None:
 
 
 def test_recall_says_only_what_it_knows() -> None:
-    """A head whose fields were read twice; not one with bytes behind it, nor one that is not whole."""
+    """A head of names that were read; not one with bytes behind it, nor one that is not whole."""
     reader = _reader()
     head = _head("GET /x HTTP/1.1")
     assert reader.recall(head) is None
-    reader.read(head)
-    assert reader.recall(head) is None
-    read = reader.read(head)
-    assert reader.recall(head) == read
+    read = _verdict(reader, head)
+    for _ in range(5):
+        again = reader.recall(head)
+        assert again is not None
+        assert (*again[:3], _slots(again[3])) == read
+    assert reader._blocks
+    assert reader.recall(_head("GET /x HTTP/1.1", "X-Unheard: 1")) is None
     assert reader.recall(head[:-1]) is None
     assert reader.recall(head + head) is None
     assert reader.recall(b"") is None
     assert reader.recall(_head("GET /" + "x" * 200 + " HTTP/1.1")) is None
+
+
+def test_recall_measures_what_nobody_has() -> None:
+    """A head that is longer than the config lets it be is left to who says so; a body that ends like a head is none."""
+    reader = RequestHeads(WANTED, count_limit=20, line_limit=200, bytes_limit=100)
+    for _ in range(5):
+        reader.read(_head("GET /x HTTP/1.1", "A: 1"))
+    assert reader.recall(_head("GET /y HTTP/1.1", "A: 2")) is not None
+    assert reader.recall(_head("GET /y HTTP/1.1", "A: " + "2" * 100)) is None
+    assert reader.recall(_head("GET /y HTTP/1.1", *(["A: 2"] * 20))) is None
+    assert reader.recall(_head("POST /y HTTP/1.1", "A: 2") + b"body\r\n\r\n") is None
 
 
 @given(st.data())

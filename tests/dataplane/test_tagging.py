@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from shadowproxy.dataplane.request_head import RequestHead, RequestHeads
+from typing import TYPE_CHECKING
+
+from shadowproxy.dataplane.request_head import RequestHeads
 from shadowproxy.dataplane.tagging import rewritten, with_lines, with_tag
 from shadowproxy.policy.rewrite import RewritePolicy
+
+if TYPE_CHECKING:
+    from shadowproxy.dataplane.request_lines import RequestHead
 
 WIRE = (
     b"POST /a HTTP/1.1\r\nHost: shop.example\r\nX-A: 1\r\nbaggage: a=1, synthetic_request=0\r\nX_Test_Traffic: false\r\nContent-Length: 3\r\n"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from shadowproxy.dataplane.trace import Trace
+from shadowproxy.dataplane.trace import SPANS, Spans, Trace
 
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 LINE = re.compile(rb"traceparent: 00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\r\n")
@@ -57,3 +57,12 @@ def test_a_longer_version_passes_as_it_is() -> None:
     trace = Trace(later)
     assert trace.live_line() == b"traceparent: " + later + b"\r\n"
     assert _parts(trace.copy_line())[0] == PARENT[3:35]
+
+
+def test_spans_are_never_given_twice() -> None:
+    """However many are drawn at once."""
+    spans = Spans()
+    given = [spans.next() for _ in range(5 * SPANS)]
+    assert len(set(given)) == len(given)
+    assert all(re.fullmatch(rb"[0-9a-f]{16}", span) for span in given)
+    assert repr(spans) == "Spans(0 left)"

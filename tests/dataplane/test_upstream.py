@@ -11,7 +11,7 @@ from shadowproxy.dataplane.leg import Leg
 from shadowproxy.dataplane.upstream import HEAD_LIMIT, INTERIM_LIMIT, UpstreamConnection
 
 if TYPE_CHECKING:
-    from shadowproxy.dataplane.response_head import ResponseHead
+    from shadowproxy.dataplane.response_lines import ResponseHead
     from tests.dataplane.room import Room, Side
 
 
@@ -203,3 +203,64 @@ def test_a_connection_shows_itself(room: Room) -> None:
     assert repr(side.connection) == "UpstreamConnection(127.0.0.1:9001, awaiting, reused=False)"
     side.says(OK + b"Content-Length: 0\r\n\r\n")
     assert repr(side.connection) == "UpstreamConnection(127.0.0.1:9001, idle, reused=True)"
+
+
+ERROR = b"HTTP/1.1 503 Busy\r\n"
+
+
+@pytest.mark.parametrize(
+    ("wires", "counted"),
+    [
+        ([OK + b"Content-Length: 0\r\n\r\n"], (1, 0)),
+        ([b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"], (1, 0)),
+        ([ERROR + b"Content-Length: 2\r\n\r\nno"], (1, 1)),
+        ([ERROR + b"Content-Length: 2\r\n\r\nno!"], (1, 1)),
+        ([ERROR + b"Content-Length: 2\r\n\r\nn", b"o"], (1, 1)),
+        ([ERROR + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"], (1, 1)),
+        ([ERROR + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n", b"a\r\n0\r\n\r\n"], (1, 1)),
+        ([ERROR + b"Content-Length: 3\r\n\r\nab", None], (1, 1)),
+        ([OK + b"Content-Length: 3\r\n\r\nab", None], (1, 1)),
+        ([OK + b"Transfer-Encoding: chunked\r\n\r\n", b"x\r\n"], (1, 1)),
+        ([b"hello"], (1, 1)),
+        ([None], (1, 1)),
+        ([], (0, 0)),
+    ],
+)
+def test_how_an_exchange_ends_is_counted_once_at_its_endpoint(room: Room, wires: list[bytes | None], counted: tuple[int, int]) -> None:
+    """A 5xx or no whole answer is an error, one and not two where it is both; what is under way, or given up by us, is not counted."""
+    endpoint = room.worker.fleets["live"].endpoints[0]
+    side = _begin(room, Script())
+    for wire in wires:
+        if wire is None:
+            side.ends()
+        else:
+            side.says(wire)
+    report = endpoint.report()
+    assert (report["ended"], report["errors"]) == counted
+    assert report["outstanding"] == 1 - counted[0]
+    if not wires:
+        side.connection.abandon()  # type: ignore[union-attr]
+    after = endpoint.report()
+    assert (after["ended"], after["errors"], after["outstanding"]) == (0, 0, 0)
+
+
+def test_an_error_says_nothing_of_the_next_answer(room: Room) -> None:
+    """A kept connection that has brought a long 503 brings a good answer, and one that breaks off."""
+    endpoint = room.worker.fleets["live"].endpoints[0]
+    side = _begin(room, Script())
+    side.says(ERROR + b"Content-Length: 2\r\n\r\nn", b"o")
+    for wire in (b"Content-Length: 0\r\n\r\n", b"Content-Length: 2\r\n\r\no"):
+        assert room.worker.fleets["live"].dispatch(Script(), 0)
+        side.says(OK + wire)
+    assert (endpoint.ended, endpoint.errors, endpoint.outstanding) == (2, 1, 1)
+
+
+def test_a_tunnel_that_ends_is_no_error(room: Room) -> None:
+    """However it does: it is an answer that was had."""
+    leg = Script()
+    leg.accepts_upgrade = True
+    side = _begin(room, leg)
+    side.says(b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+    side.is_lost(ConnectionResetError())
+    endpoint = room.worker.fleets["live"].endpoints[0]
+    assert (endpoint.ended, endpoint.errors, endpoint.outstanding) == (1, 0, 0)

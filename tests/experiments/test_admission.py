@@ -43,7 +43,7 @@ def test_nothing_speaks_against_it() -> None:
         ({"is_journal_writable": False}, "journal"),
         ({"closures": (Closure("blockout", "launch"),)}, "blockout"),
         ({"closures": (Closure("calendar_unreadable", "broken"),)}, "calendar_unreadable"),
-        ({"unsteady": {"orders": "is 3, below 10"}}, "steady_state"),
+        ({"unsteady": ("probe orders is 3, and must be at least 10",)}, "steady_state"),
         ({"running": tuple(experiment(f"other-{number}", "cart", inject={"fleet": "gone"}) for number in range(4))}, "at_once"),
         ({"config": instance("{max_percent: 1}")}, "max_percent"),
         ({"config": instance("{max_duration: 1m}")}, "max_duration"),
@@ -171,7 +171,7 @@ def test_what_break_glass_never_overrules() -> None:
         closures=(Closure("blockout", "launch"), Closure("calendar_unreadable", "broken")),
         is_killed=True,
         is_journal_writable=False,
-        unsteady={"orders": "gone"},
+        unsteady=("probe orders has no value: gone",),
         traffic=Traffic(requests_per_s=0.001, seconds=60.0, errors=10.0),
     )
     bad = replace(

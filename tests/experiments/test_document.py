@@ -92,6 +92,40 @@ def test_a_guard_that_tripped_keeps_a_hypothesis_from_being_upheld() -> None:
     assert document["sentence"] == "neither upheld nor refuted: it was stopped: the number of different units with the fault is 6, above 5"
 
 
+def test_a_run_that_somebody_ended_says_by_whom_when_and_what_was_known() -> None:
+    """Undecided, as good as it looked; and after its own end nothing changes any more."""
+    conductor = Conductor(an_experiment(duration="60s", expect=[{"route": "cart"}]))
+    conductor.tick(Tick(5.0, counts((1000, 3), (1000, 2), expect={"0": [100, 100]})))
+    conductor.stop(12.34, "aborted", "stopped", "stopped by ada: enough")
+    document = conductor.document()
+    assert document["verdict"] == "undecided"
+    said = "neither upheld nor refuted: it was ended after 12.3 s of 60 s: stopped by ada: enough; by then 3 of 1,000 answers failed with the fault"
+    assert document["sentence"].startswith(said)
+    conductor.stop(20.0, "killed", "kill_switch", "pulled")
+    assert conductor.document() == document
+    assert conductor.tick(Tick(61.0)).code == "stopped"
+
+
+def test_evidence_that_had_decided_stays() -> None:
+    """An expectation that did not hold is refuted, whoever ended the run; an incident stays one."""
+    conductor = Conductor(an_experiment(duration="60s", expect=[{"route": "cart"}]))
+    conductor.tick(Tick(5.0, counts((1000, 0), (1000, 0), expect={"0": [1, 100]})))
+    conductor.stop(12.0, "killed", "kill_switch", "the kill switch was pulled by ada")
+    assert conductor.document()["verdict"] == "refuted"
+    conductor = Conductor(
+        an_experiment(
+            duration="60s", probes=[{"name": "orders", "url": "http://127.0.0.1:1/"}], steady_state=[{"probe": "orders", "above": 8}]
+        ),
+        steady={"orders": {"low": 8.0, "high": None}},
+    )
+    assert conductor.tick(Tick(5.0, counts((10, 0), (10, 0)), {"orders": 3.0})).action == "pause"
+    conductor.stop(6.0, "expired", "lease", "the lease ran out")
+    document = conductor.document()
+    assert document["verdict"] == "environment"
+    assert "probe orders is 3" in document["sentence"]
+    assert document["sentence"].endswith("before it was over, it was ended after 6.0 s of 60 s: the lease ran out")
+
+
 def test_a_limit_of_units_that_is_reached_says_nothing_against_the_hypothesis() -> None:
     """As many had the fault as were to have it, and what was expected held for them."""
     conductor = Conductor(an_experiment(budget={"units": 5}, expect=[{"route": "cart"}]))

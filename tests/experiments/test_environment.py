@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from shadowproxy.experiments.environment import HISTORY_LEAST, RECENT_S, Environment, tail
+from shadowproxy.experiments.environment import Environment
+from shadowproxy.experiments.errorrate import HISTORY_LEAST, RECENT_S
 from shadowproxy.experiments.slicecounts import Counts, Slices, bucket_of
 
 
@@ -21,14 +21,6 @@ def healthy(seconds: int = 60, answers: int = 100, errors: int = 1, latency_s: f
     for second in range(seconds):
         environment.add(float(second), told(answers, errors, {bucket_of(latency_s): answers}), is_paused=False)
     return environment
-
-
-@pytest.mark.parametrize(("successes", "trials", "chance"), [(0, 10, 0.3), (1, 10, 0.01), (7, 20, 0.2), (50, 1000, 0.01), (3, 3, 0.5)])
-def test_the_tail_is_that_of_the_binomial_distribution(successes: int, trials: int, chance: float) -> None:
-    """As scipy has it; certain and impossible chances are what they are."""
-    assert tail(successes, trials, chance) == pytest.approx(float(stats.binom.sf(successes - 1, trials, chance)), rel=1e-9)
-    assert tail(1, 5, 0.0) == 0.0
-    assert tail(1, 5, 1.0) == 1.0
 
 
 def test_without_history_nothing_alarms() -> None:

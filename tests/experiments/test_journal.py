@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowproxy.experiments.journal import FIRST, BrokenJournal, Chain, canonical, first_broken, read
+from shadowproxy.experiments import journal as module
+from shadowproxy.experiments.journal import FIRST, BrokenJournal, Chain, alone, canonical, first_broken, read
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -114,3 +115,66 @@ def test_a_copy_of_a_chain_goes_its_own_way() -> None:
     chain = Chain()
     first = chain.copy().write(1.0, "a-1", "tick", "{}")
     assert chain.write(1.0, "a-1", "tick", "{}") == first
+
+
+def a_header(chain: Chain, number: int = 2) -> bytes:
+    """Of a segment that goes on behind this chain."""
+    return chain.write_header(1.0, number, {"epoch": 1}, {"a-1": [[1, 0]]})
+
+
+def test_a_header_stands_for_what_is_not_here() -> None:
+    """Read behind the entries before it, or as the very first: what follows is the same, with each run's own numbers."""
+    chain = Chain()
+    before = [chain.write(1.0, run, "tick", "{}") for run in ("b-1", "a-1", "")]
+    after = [a_header(chain), *(chain.write(1.0, run, "tick", "{}") for run in ("", "a-1", "c-1"))]
+    found = list(read([*before, *after]))
+    assert list(read(after)) == found[3:]
+    assert [(one.run, one.nth) for one in found[3:]] == [("", 2), ("", 3), ("a-1", 2), ("c-1", 1)]
+    assert [row[0] for row in found[3].body["runs"]] == ["b-1", "a-1", ""]
+    whole, part = Chain(), Chain()
+    list(read([*before, *after], whole))
+    list(read(after, part))
+    assert whole == part == chain
+
+
+def test_a_header_carries_the_runs_written_to_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounded; a run that is not carried begins anew, for readers as for the writer."""
+    monkeypatch.setattr(module, "RUNS_CARRIED", 2)
+    chain = Chain()
+    lines = [chain.write(1.0, run, "tick", "{}") for run in ("a-1", "b-1", "c-1", "a-1")]
+    lines += [a_header(chain), *(chain.write(1.0, run, "tick", "{}") for run in ("a-1", "b-1"))]
+    found = list(read(lines))
+    assert list(read(lines[4:])) == found[4:]
+    assert [(one.run, one.nth) for one in found[4:]] == [("", 1), ("a-1", 3), ("b-1", 1)]
+
+
+@pytest.mark.parametrize(
+    "runs", ["[]", '[["a-1",1,"00",[]]]', '[["a-1",2,"HEAD",[]]]', '[["z-1",1,"00",[]]]', '[["a-1"]]', "1", '[[[],1,"",[]]]']
+)
+def test_a_header_that_says_something_else_is_seen(runs: str) -> None:
+    """Than the entries before it, where these are here; where they are not, that it is no header."""
+    chain = Chain()
+    first = chain.write(1.0, "a-1", "tick", "{}")
+    body = f'{{"runs":{runs.replace("HEAD", chain.head)},"segment":2,"standing":{{}}}}'
+    line = chain.write(1.0, "", "segment", body)
+    broken = first_broken([first, line])
+    assert (broken is None) == (runs == "[]")
+    if broken is not None:
+        assert (broken.line, broken.seq) == (2, 1)
+
+
+def test_a_header_is_verified_as_any_entry() -> None:
+    """Changed, or behind a gap in the middle of a file."""
+    chain = Chain()
+    lines = [chain.write(1.0, "a-1", "tick", "{}") for _ in range(2)] + [a_header(chain)]
+    assert first_broken([lines[0], lines[2]]) is not None
+    assert first_broken([lines[2].replace(b'"epoch":1', b'"epoch":2')]) is not None
+    assert first_broken([lines[2], lines[2]]) is not None
+
+
+def test_an_entry_by_itself() -> None:
+    """Its content is verified, not its place."""
+    _, line = written([(1.0, "a-1", "tick", {}), (1.0, "a-1", "ended", {"n": 1})])
+    assert alone(line).body == {"n": 1}
+    with pytest.raises(ValueError, match="changed"):
+        alone(line.replace(b'"n":1', b'"n":2'))

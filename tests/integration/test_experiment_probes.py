@@ -156,19 +156,15 @@ def test_a_business_metric_ends_a_run_and_others_are_told(shop: Origin, proxy: S
 
 
 def test_nothing_begins_while_the_system_is_not_well(shop: Origin, proxy: SupervisedProxy) -> None:
-    """The steady state does not hold: no unit gets a fault, and the run says why."""
+    """The steady state does not hold: it is refused with the value and its range, by a plan as well, and there is no run."""
     shop.on("/stats", ok(b'{"orders": {"rate": 12}}'))
-    run = begin(
-        proxy,
-        experiment(
-            "not-now",
-            probes=[{"name": "orders", "url": f"{shop.url}/stats", "json": "$.orders.rate"}],
-            steady_state=[{"probe": "orders", "above": 40}],
-        ),
-    )
-    found = until(proxy, run, "aborted")
-    assert (found["code"], found["reason"]) == ("steady_state", "probe orders is 12, and must be at least 40")
-    assert (found["started"], found["units"], found["seen"]) == (None, 0, 0)
+    probes = [{"name": "orders", "url": f"{shop.url}/stats", "json": "$.orders.rate"}]
+    unwell = experiment("not-now", probes=probes, steady_state=[{"probe": "orders", "above": 40}])
+    expected = {"code": "steady_state", "sentence": "probe orders is 12, and must be at least 40", "is_overridden": False}
+    reply = proxy.api("POST", "/api/v1/experiments", {"experiment": unwell})
+    assert (reply.status, reply.json()["refusals"]) == (409, [expected])
+    assert expected in proxy.api("POST", "/api/v1/experiments/plan", {"experiment": unwell}).json()["admission"]
+    assert proxy.api("GET", "/api/v1/experiments/not-now").status == 404
 
 
 @pytest.mark.parametrize("part", ["probes", "notify"])

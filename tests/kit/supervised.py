@@ -55,10 +55,17 @@ class SupervisedProxy:
         directory: for the config file, state, token and logs; a test's tmp_path.
         arguments: further arguments of `shadowproxy run`.
         environment: further environment variables.
+        under: a command that becomes `shadowproxy run`, or starts it as its only child, such as unshare.
     """
 
     def __init__(
-        self, config: Plain, directory: Path, *, arguments: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+        self,
+        config: Plain,
+        directory: Path,
+        *,
+        arguments: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+        under: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory
         self.file = directory / "shadowproxy.yaml"
@@ -75,7 +82,7 @@ class SupervisedProxy:
         self._write(self.config)
         self._log = (directory / "stderr").open("w+b")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "shadowproxy", "run", "-c", str(self.file), *arguments],
+            [*under, sys.executable, "-m", "shadowproxy", "run", "-c", str(self.file), *arguments],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd=directory, env={**os.environ, **(environment or {})},
         )  # fmt: skip
         try:
@@ -96,7 +103,8 @@ class SupervisedProxy:
     @property
     def pid(self) -> int:
         """The control process."""
-        return self.process.pid
+        started = self.process.pid
+        return started if _command_line(started).startswith(sys.executable) else (process.children(started) or [started])[0]
 
     @property
     def admin(self) -> Address:
@@ -166,7 +174,7 @@ class SupervisedProxy:
         try:
             workers = self.workers()
             assert self.process.poll() is None, f"shadowproxy run ended with {self.process.returncode}: {self.log()}"
-            self.process.terminate()
+            os.kill(self.pid, signal.SIGTERM)
             code = self.process.wait(60)
             assert code == 0, f"shadowproxy run ended with {code}: {self.log()}"
             assert "Traceback" not in self.log(), self.log()

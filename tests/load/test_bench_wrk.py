@@ -14,7 +14,7 @@ import pytest
 from load.bench import wrk
 from load.bench.openloop import request_of
 from load.bench.processes import BenchError, Cpus
-from load.bench.scenarios import HEADERS, SCENARIOS, UPLOAD, varied
+from load.bench.scenarios import HEADERS, SCENARIOS, UPLOAD, varied, varied_path
 from tests.load.needs import needs_wrk
 
 if TYPE_CHECKING:
@@ -100,13 +100,16 @@ def test_varied_requests_are_what_the_open_loop_sends(tmp_path: Path) -> None:
     assert not result.errors
     assert len(set(seen)) == len(seen) > 100
     for number, request in enumerate(seen[:100]):
-        expected = request_of(varied_scenario, varied(number)).decode()
+        expected = request_of(varied_scenario, varied(number), varied_path(varied_scenario, number)).decode()
         assert mask(request.decode()) == mask(expected)
         # wrk asks for one request before it begins, and throws it away.
         assert f"session={number + 1:032x};" in request.decode()
         assert f"user-{number + 1:05d}\r\n" in request.decode()
+        assert f"&order={number + 2:08x} HTTP/1.1\r\n" in request.decode()
 
 
 def mask(request: str) -> str:
     """A request without the numbers that are its own; of their form."""
-    return re.sub(r"[0-9a-f]{16,32}", lambda digits: "h" * len(digits[0]), re.sub(r"user-[0-9]{5}", "user-N", request))
+    return re.sub(
+        r"[0-9a-f]{16,32}|(?<=&order=)[0-9a-f]{8}", lambda digits: "h" * len(digits[0]), re.sub(r"user-[0-9]{5}", "user-N", request)
+    )

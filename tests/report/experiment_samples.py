@@ -186,6 +186,28 @@ def environment() -> dict[str, Any]:
     return document(state="aborted", code="environment", reason="control was not well for 60 s", result=found)
 
 
+def a_cell(name: str, errors: int, **changed: Any) -> dict[str, Any]:
+    """A cell without the fault, with so many errors in ten thousand answers."""
+    return {
+        "cell": name, "is_watched": True, "before": {"answers": 60_000, "errors": 60, "error_rate": 0.001}, "answers": 10_000, "errors": errors,
+        "error_rate": errors / 10_000, "tolerated": 0.011, "alarmed_rate": None, "detector": 1.5, "threshold": 13.8, **changed,
+    }  # fmt: skip
+
+
+def uncontained() -> dict[str, Any]:
+    """The fault, which was confined to cell a, did harm in cell b; nobody watched cell d."""
+    reason = "cell b, which has no fault, failed on 7 % of its requests over the last 5 s (35 of 500); before the run it was 0.1 %. It ended with the fault: of late cell b fails on 0 % (0 of 480)"
+    cells = [
+        a_cell("b", 712, alarmed_rate=0.07, detector=17.2), a_cell("c", 9),
+        a_cell("d", 0, is_watched=False, before={"answers": 12, "errors": 0, "error_rate": 0.0}, tolerated=None, answers=9, error_rate=0.0),
+    ]  # fmt: skip
+    contained = {"is_watched": True, "unwatched": "cell d had fewer than 100 answers in the ten minutes before the run", "cells": cells}
+    found = result(verdict="refuted", sentence=f"the fault was not contained: {reason}", containment=contained)
+    return document(
+        state="aborted", code="containment", reason=reason, result=found, ended=STARTED + 47, experiment=experiment(domain={"cells": ["a"]})
+    )
+
+
 def expired() -> dict[str, Any]:
     """Control was frozen for longer than a lease."""
     return document(
@@ -268,6 +290,7 @@ def hostile() -> dict[str, Any]:
     for name in ("guards", "expectations", "steady", "ramp"):
         found[name] = [{key: HOSTILE if isinstance(value, str) else value for key, value in one.items()} for one in found[name]]
     found["ramp"] *= 2
+    found["containment"] = {"is_watched": True, "unwatched": HOSTILE, "cells": [a_cell(HOSTILE, 3), a_cell(HOSTILE, 0, is_watched=False)]}
     plain = experiment()
     plain["hypothesis"] = {"fault": HOSTILE, "expect": HOSTILE, "impact": HOSTILE}
     plain["inject"] |= {"routes": [HOSTILE], "fleet": HOSTILE, "path": HOSTILE, "methods": [HOSTILE]}
@@ -291,12 +314,13 @@ def broken() -> dict[str, Any]:
         "result": {
             "verdict": None, "slices": {"fault": None, "control": 7}, "excess": {"errors": 1}, "guards": [None, {}], "series": [[1], "x", [None] * 8],
             "expectations": [{}], "steady": [{}], "budget": None, "ramp": None, "evidence": {"log_e": float("nan")},
+            "containment": {"cells": [None, {}, {"is_watched": True, "before": 3, "answers": "x"}]},
         },
     }  # fmt: skip
 
 
 ALL = {
-    "upheld": upheld(), "refuted": refuted(), "aborted": aborted(), "environment": environment(), "expired": expired(), "killed": killed(),
+    "upheld": upheld(), "refuted": refuted(), "aborted": aborted(), "environment": environment(), "uncontained": uncontained(), "expired": expired(), "killed": killed(),
     "idle": idle(), "ramped": ramped(), "running": running(), "draft": draft(), "hostile": hostile(), "broken": broken(), "empty": {},
 }  # fmt: skip
 

@@ -51,6 +51,37 @@ def test_guards_are_said_in_words_and_how_near_they_came() -> None:
     assert (tripped.near, tripped.sentence.replace("\u00a0", " ")) == (3.44, "Tripped at 17.2 % and ended the run.")
 
 
+def test_other_cells_are_tests_where_the_fault_was_confined() -> None:
+    """The one that was hit failed, one that was watched passed, one that was not watched is open; and none where nothing was to be contained."""
+    found = [one for one in checks(RUNS["uncontained"]) if one.of is Of.CELL]
+    assert [(one.name, one.state) for one in found] == [("b", State.FAILED), ("c", State.PASSED), ("d", State.UNDECIDED)]
+    assert [one.sentence.replace("\u00a0", " ") for one in found] == [
+        "Failed on 7 % of its requests, and no longer when nothing was injected. Before the run it was 0.1 %.",
+        "No harm was seen in 10,000 answers. Before the run it was 0.1 %.",
+        "Not watched: it had 12 answers before the run, too few to tell what is usual.",
+    ]
+    assert Of.CELL not in ended("upheld")
+
+
+def test_a_cell_that_nobody_can_blame_on_the_fault_is_open() -> None:
+    """It failed more often, and the run did not end because of it."""
+    result = samples.result(
+        containment={"is_watched": True, "unwatched": "", "cells": [samples.a_cell("b", 700, alarmed_rate=0.07, detector=20.0)]}
+    )
+    (one,) = (one for one in checks(samples.run(samples.document(code="environment", result=result))) if one.of is Of.CELL)
+    assert one.state is State.UNDECIDED
+    assert "it is not shown that this was the fault's doing" in one.sentence
+
+
+@pytest.mark.parametrize(("is_dry", "states"), [(False, [State.UNDECIDED]), (True, [])])
+def test_a_run_that_watches_no_cell_says_so(is_dry: bool, states: list[State]) -> None:
+    """Except where nothing was broken."""
+    result = samples.result(containment={"is_watched": False, "unwatched": "no other endpoint has a cell", "cells": []})
+    found = [one for one in checks(samples.run(samples.document(is_dry=is_dry, result=result))) if one.of is Of.CELL]
+    assert [one.state for one in found] == states
+    assert all(one.sentence == "Not watched: no other endpoint has a cell." for one in found)
+
+
 def test_equal_names_are_told_apart() -> None:
     """CI servers know a case by its name."""
     found = samples.result()

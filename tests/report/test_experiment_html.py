@@ -69,6 +69,14 @@ def test_a_run_that_a_guard_ended_is_not_to_be_run_longer() -> None:
     assert page.count(found["reason"]) == 1
 
 
+def test_a_fault_that_was_not_contained_has_advice_of_its_own() -> None:
+    """And the page shows the other cells; where nothing was to be contained it does not."""
+    found = experiment_html.page(RUNS["uncontained"])
+    assert experiment_html.LEAKED in found
+    assert "<h2>Other cells</h2>" in found
+    assert "<h2>Other cells</h2>" not in experiment_html.page(RUNS["upheld"])
+
+
 def test_a_run_that_is_not_over_has_no_advice() -> None:
     """It would be too early."""
     assert "What to do" not in experiment_html.page(RUNS["running"])

@@ -13,6 +13,8 @@ from shadowproxy.config.experiment_file import experiment_from_plain, load_exper
 from shadowproxy.control.admin.actions import ACTOR, REQUEST_ID
 from shadowproxy.control.admin.problem import Refusal
 from shadowproxy.control.admin.schema import LINES
+from shadowproxy.control.attachments import LEAST_S, MOST_S
+from shadowproxy.control.playback import verdict_of
 from shadowproxy.errors import ExperimentRefused, StateError
 from shadowproxy.experiments.allowance import Traffic
 from shadowproxy.experiments.planning import Effect, plan
@@ -46,6 +48,10 @@ class ExperimentViews:
         journal = {"is_up": not governor.journal.problem, "problem": governor.journal.problem or None, "path": str(governor.journal.path)}
         return _json({"experiments": [run.summary() for run in reversed(governor.runs)], "journal": journal})
 
+    async def armed(self, _: web.Request) -> web.Response:
+        """What workers are told of experiments, rollouts and evacuations now."""
+        return _json(self._supervisor.arming.state())
+
     async def run_experiment(self, request: web.Request) -> web.Response:
         """Admit an experiment and begin it; 409 with every reason when it may not begin."""
         asked = await _asked(request)
@@ -53,7 +59,12 @@ class ExperimentViews:
         actor, request_id = request[ACTOR], request[REQUEST_ID]
         try:
             run = await self._governor.submit(
-                experiment, actor, is_dry=_flag(asked, "dry_run"), force=_text(asked, "force"), request_id=request_id
+                experiment,
+                actor,
+                is_dry=_flag(asked, "dry_run"),
+                force=_text(asked, "force"),
+                attached_s=_attached(asked),
+                request_id=request_id,
             )
         except ExperimentRefused as error:
             raise Refusal(409, str(error), refusals=error.refusals) from None
@@ -67,12 +78,21 @@ class ExperimentViews:
         traffic = _traffic(asked) or supervisor.traffic.of(experiment) or Traffic(requests_per_s=0.0)
         document = plan(experiment, traffic, _effect(asked, experiment)).to_plain()
         coming = supervisor.calendars.coming(datetime.now(UTC) + timedelta(seconds=experiment.duration))
-        admission = self._governor.check(experiment, _text(asked, "force"))
-        return _json({**document, "admission": admission.to_plain(), "is_admitted": admission.is_admitted, "coming": list(coming)})
+        force = _text(asked, "force")
+        admission, past = await asyncio.gather(self._governor.check(experiment, force), supervisor.look_backs.ask(experiment))
+        return _json({
+            **document, "admission": admission.to_plain(), "is_admitted": admission.is_admitted, "coming": list(coming), "look_back": past.to_plain(),
+        })  # fmt: skip
 
     async def experiment(self, request: web.Request) -> web.Response:
         """One run, by its id; by a name its newest."""
         return _json(self._document(self._run(request)))
+
+    async def keep_experiment(self, request: web.Request) -> web.Response:
+        """Whoever waits for an attached run is still there. Nothing but this keeps it alive."""
+        run = self._run(request)
+        self._governor.keep(run)
+        return _json(self._document(run))
 
     async def stop_experiment(self, request: web.Request) -> web.Response:
         """End a run now. Idempotent."""
@@ -83,7 +103,9 @@ class ExperimentViews:
 
     async def experiment_journal(self, request: web.Request) -> web.StreamResponse:
         """The journal's lines of one run; cut off where it cannot be read to its end."""
-        lines = self._governor.journal.lines(self._run(request).id)
+        run = self._run(request)
+        await self._governor.journal.caught_up()
+        lines = self._governor.journal.lines(run.id)
         batch = await _next(lines)
         response = web.StreamResponse(headers={"Content-Type": LINES})
         await response.prepare(request)
@@ -104,8 +126,10 @@ class ExperimentViews:
 
     async def replay_experiment(self, request: web.Request) -> web.Response:
         """The verdict once more, from the journal, which is verified for it."""
+        run = self._run(request)
+        await self._governor.journal.caught_up()
         try:
-            return _json(await self._governor.replay(self._run(request)))
+            return _json(await verdict_of(run, self._governor.journal))
         except StateError as error:
             raise Refusal(503, str(error)) from None
 
@@ -216,6 +240,20 @@ def _flag(asked: dict[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise Refusal(400, f"{name} must be true or false")
     return value
+
+
+def _attached(asked: dict[str, Any]) -> float | None:
+    """After how many seconds without `keep` the run is to end; None for one that goes on by itself.
+
+    Raises:
+        Refusal: 400, it is something else.
+    """
+    value = asked.get("attached")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not LEAST_S <= value <= MOST_S:
+        raise Refusal(400, f"attached must be seconds, from {LEAST_S:g} to {MOST_S:g}")
+    return float(value)
 
 
 def _text(asked: dict[str, Any], name: str) -> str:

@@ -352,6 +352,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
         routes=_map_of(_object(requests=_COUNT, outcomes=_COUNTS)),
         mirrors=_map_of(_object(**_LAW, range=_NUMBER, breakers=_COUNTS, in_flight=_COUNT, held_bytes=_COUNT)),
         tests=_map_of(ledger_api.TESTS),
+        experiments=_list_of(experiments_api.STANDING),
+        rollouts=_list_of(rollouts_api.STANDING),
         refusals=_COUNTS,
         leaks=_object(total=_COUNT, blamed=_list_of(_BLAMED)),
     ),

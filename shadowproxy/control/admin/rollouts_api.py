@@ -50,6 +50,9 @@ _BOUNDS: Final = structure(estimate=_NUMBER_OR_NULL, low=_NUMBER_OR_NULL, high=_
 _EVIDENCE: Final = structure(log_e=NUMBER, threshold=NUMBER)
 _RATE: Final = structure(requests=COUNT, errors=COUNT, error_rate=_NUMBER_OR_NULL)
 
+STANDING: Final = structure(route=STRING, to=STRING, state=STRING, percent=NUMBER, lacking=STRING)
+"""One that is under way, in a status."""
+
 _ROLLOUT: Final = structure(
     route=STRING,
     id=or_null("string"),

@@ -6,15 +6,19 @@ import asyncio
 import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from shadowproxy import __version__
 from shadowproxy.control import comparison
+from shadowproxy.experiments.rollout import PAUSED, RUNNING
 from shadowproxy.judge.verdict import to_plain
 
 if TYPE_CHECKING:
     from shadowproxy.control.supervisor import Supervisor
     from shadowproxy.control.worker import Worker
+
+UNDER_WAY: Final = frozenset({RUNNING, PAUSED})
+"""States of rollouts that split traffic and may still go either way."""
 
 
 def status(supervisor: Supervisor) -> dict[str, Any]:
@@ -58,6 +62,29 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
         },
         "mirrors": {key: _mirror(supervisor, key) for key in counts.mirrors},
         "tests": {one.pop("route"): one for one in supervisor.books.law()},
+        "experiments": [
+            {
+                "id": run.id,
+                "owner": run.experiment.owner,
+                "state": "paused" if run.is_running and run.is_paused else str(run.state),
+                "is_dry": run.is_dry,
+                "percent": run.share,
+                "seconds": run.seconds,
+                "duration": run.experiment.duration,
+            }
+            for run in supervisor.governor.active
+        ],
+        "rollouts": [
+            {
+                "route": case.route,
+                "to": case.rollout.to,
+                "state": case.conductor.state,
+                "percent": case.percent,
+                "lacking": case.conductor.lacking(),
+            }
+            for case in supervisor.rollouts.cases.values()
+            if case.conductor.state in UNDER_WAY
+        ],
         "refusals": dict(sorted(counts.refusals.items())),
         "leaks": {"total": supervisor.leaks.total, "blamed": supervisor.leaks.blamed()[:10]},
     }

@@ -56,6 +56,22 @@ async def test_a_run_through_the_api(api: Api) -> None:
     assert again["result"] == shown["result"]
 
 
+async def test_an_attached_run_is_kept_by_those_who_say_so(api: Api) -> None:
+    """`keep` answers the run, as often as one likes; it needs the token, brings nothing back, and is no change for the audit log."""
+    _, _, run = await api("POST", PATH, {"experiment": plain(), "attached": 30})
+    assert run["attached"] == 30
+    before = len(api.supervisor.audit.latest(100))
+    for _ in range(5):
+        status, _, kept = await api("POST", f"{PATH}/slow-1/keep", {})
+        assert (status, kept["id"], is_valid(kept, "Experiment")) == (200, "slow-1", True)
+    assert len(api.supervisor.audit.latest(100)) == before
+    assert (await api("POST", f"{PATH}/slow-1/keep", {}, token="x"))[0] == 401
+    assert (await api("GET", f"{PATH}/slow-1/keep"))[0] == 405
+    await api("POST", f"{PATH}/slow-1/stop", {})
+    assert (await api("POST", f"{PATH}/slow-1/keep", {}))[2]["state"] == "aborted"
+    assert (await api("POST", f"{PATH}/nothing/keep", {}))[0] == 404
+
+
 async def test_a_file_as_text(api: Api) -> None:
     """YAML as it stands in a file; dry; and nothing of our environment is told."""
     text = json.dumps(plain(name="dry"))
@@ -93,6 +109,10 @@ async def test_refusals_come_with_every_reason(api: Api) -> None:
         ({"experiment": plain(), "dry_run": "yes"}, 400),
         ({"experiment": plain(), "force": 1}, 400),
         ({"experiment": plain(), "force": "x" * 501}, 400),
+        ({"experiment": plain(), "attached": True}, 400),
+        ({"experiment": plain(), "attached": "10s"}, 400),
+        ({"experiment": plain(), "attached": 1.9}, 400),
+        ({"experiment": plain(), "attached": 3601}, 400),
     ],
 )
 async def test_what_is_no_experiment_is_told(api: Api, body: Any, status: int) -> None:

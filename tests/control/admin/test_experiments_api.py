@@ -31,4 +31,8 @@ def test_states_are_those_of_runs() -> None:
 def test_what_changes_something_is_a_post() -> None:
     """And needs the token, like all the rest."""
     assert all(endpoint.is_protected for endpoint in ENDPOINTS)
-    assert {endpoint.name for endpoint in ENDPOINTS if endpoint.method == "POST"} >= {"run_experiment", "stop_experiment"}
+    assert {endpoint.name for endpoint in ENDPOINTS if endpoint.method == "POST"} >= {
+        "run_experiment",
+        "keep_experiment",
+        "stop_experiment",
+    }
