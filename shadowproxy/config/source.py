@@ -98,6 +98,10 @@ def _compose(text: str) -> _Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
+        if "nesting depth" in (error.problem or ""):
+            # libyaml scans ahead of its events: text that is far too deep meets its limit (1,000 levels)
+            # before the event that meets ours. Older ones (PyYAML before 6.0.4) have none.
+            raise _Unreadable(place, f"nested deeper than {DEEPEST} levels") from None
         context = f" {error.context}" if error.context else ""
         raise _Unreadable(place, f"not YAML: {error.problem or 'unreadable'}{context}") from None
     except yaml.YAMLError as error:
